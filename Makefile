@@ -1,0 +1,34 @@
+# make train | make test | make test-slow | make check | make clean
+# The environment is made in .venv by the first target that needs it, and made again when pyproject.toml changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test test-slow check clean
+.DELETE_ON_ERROR:
+
+train: $(VENV)/.ready
+	$(BIN)/python -m experiments.train
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/uv:
+	$(PYTHON) .ci/environment.py $(VENV)
+
+$(VENV)/.ready: pyproject.toml setup.cfg $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml setup.cfg $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	@touch $@ $(VENV)/.ready
