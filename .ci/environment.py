@@ -18,9 +18,12 @@ INDEX = "https://pypi.org/pypi/pip/json"
 
 
 def main(folder: Path) -> None:
-    if sys.version_info < (3, 11):
-        sys.exit(f"jaxvae needs Python 3.11 or later; {sys.executable} is {sys.version.split()[0]}. "
-                 "Name another one: make PYTHON=python3.12 ...")
+    """Make the environment in this folder."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this may have any Python
+        sys.exit(
+            f"jaxvae needs Python 3.11 or later; {sys.executable} is {sys.version.split()[0]}. "
+            "Name another one: make PYTHON=python3.12 ..."
+        )
     print(f"making the environment in {folder} (about half a minute the first time)", flush=True)
     has_pip = importlib.util.find_spec("ensurepip") is not None and _bundled_pip()
     venv.create(folder, with_pip=has_pip, clear=True, symlinks=True)
@@ -47,8 +50,10 @@ def _download_pip(folder: Path) -> Path:
         with urllib.request.urlopen(url, timeout=60) as reply:
             wheel.write_bytes(reply.read())
     except OSError as error:
-        sys.exit(f"this Python has no ensurepip, and pip could not be fetched from {INDEX}: {error}. "
-                 "Check the network, or run: apt-get install python3-venv")
+        sys.exit(
+            f"this Python has no ensurepip, and pip could not be fetched from {INDEX}: {error}. "
+            "Check the network, or run: apt-get install python3-venv"
+        )
     return wheel
 
 

@@ -1,9 +1,37 @@
 """Names for what passes through every function."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
 Array = jax.Array
 Key = jax.Array  # a typed key, made by `jax.random.key`
 Params = Any  # a tree of arrays
+Shape = tuple[int, ...]
+
+
+class Distribution(Protocol):
+    """One event, no batch axes: a pytree of arrays with a way to draw and a density."""
+
+    def sample(self, key: Key) -> Array:
+        """One draw."""
+        ...
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of one event, [], in nats."""
+        ...
+
+    def expectation(self) -> Array:
+        """The expected event."""
+        ...
+
+
+class Network(NamedTuple):
+    """A pure network: Linen's, or any other pair of functions.
+
+    An encoder takes x, a decoder takes z, a prior takes nothing.
+    """
+
+    init: Callable[..., Params]  # (key, *inputs) -> params
+    apply: Callable[..., Any]  # (params, *inputs) -> named outputs, or a distribution for a prior

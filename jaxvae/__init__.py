@@ -1,0 +1,33 @@
+"""Variational auto-encoders in JAX: a model yields terms, a bound reduces them, a step ascends the bound."""
+
+from jaxvae import distributions, draws, linear, networks, pixels
+from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, elbo, iwae_bound
+from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
+from jaxvae.evaluation import log_likelihood
+from jaxvae.model import VAE, Terms, autoencoder, standard_normal, vae
+from jaxvae.types import Network
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VAE",
+    "Network",
+    "Terms",
+    "autoencoder",
+    "batched",
+    "batched_elbo",
+    "batched_iwae_bound",
+    "distributions",
+    "doubly_reparameterized",
+    "draws",
+    "elbo",
+    "iwae_bound",
+    "linear",
+    "log_likelihood",
+    "networks",
+    "pathwise",
+    "pixels",
+    "standard_normal",
+    "sticking_the_landing",
+    "vae",
+]

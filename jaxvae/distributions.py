@@ -1,0 +1,358 @@
+"""The densities of the VAE literature, one event each.
+
+A distribution here is a frozen dataclass of unconstrained arrays (logits, log scales), registered as a pytree. It has
+no batch axes: `jax.vmap` makes them. Its fields are the names of a network's outputs, so that a decoder which returns
+`{"logits": ...}` becomes a likelihood by `Bernoulli(**outputs)`; `parameters(shape)` tells the shapes of those outputs.
+The densities of pixels with 256 levels are in `jaxvae.pixels`.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_softmax, sigmoid, softplus
+
+from jaxvae.types import Array, Distribution, Key, Shape
+
+LOG_2 = 0.6931471805599453
+LOG_2PI = 1.8378770664093453
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Normal:
+    """Diagonal Gaussian N(x; μ, σ²), the log density summed over dimensions.
+
+    log p(x) = -½ Σ [((x - μ) / σ)² + 2 ln σ + ln 2π]
+
+    A fixed variance, one learned variance for all pixels and a variance for each pixel differ only in where `log_scale`
+    comes from: `normal_with_scale`, `jaxvae.networks.Free`, or an output of the decoder.
+
+    Args:
+        mean: [*event] μ.
+        log_scale: [*event] or [] ln σ; a scalar is shared by all dimensions.
+
+    Example:
+        >>> standard = Normal(jnp.zeros(2), jnp.zeros(2))
+        >>> round(float(standard.log_prob(jnp.zeros(2))), 4)  # -ln 2π
+        -1.8379
+
+    Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), Appendix C.2.
+    """
+
+    mean: Array
+    log_scale: Array
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"mean": shape, "log_scale": shape}
+
+    def sample(self, key: Key) -> Array:
+        """One draw, [*event], by the reparameterisation μ + σ ε with ε ~ N(0, I)."""
+        noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.mean + jnp.exp(self._log_scale()) * noise
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of an event [*event]: [], in nats."""
+        standardised = (value - self.mean) * jnp.exp(-self._log_scale())
+        return -jnp.sum(0.5 * (jnp.square(standardised) + LOG_2PI) + self._log_scale())
+
+    def expectation(self) -> Array:
+        """The mean, [*event]."""
+        return self.mean
+
+    def _log_scale(self) -> Array:
+        return jnp.broadcast_to(self.log_scale, self.mean.shape)
+
+
+def normal_with_scale(scale: float):
+    """Gaussians of one fixed scale: a likelihood for a decoder whose only output is `mean`.
+
+    Args:
+        scale: σ > 0, in the units of the data.
+
+    Returns:
+        A function mean -> Normal, to be given as `likelihood` to `jaxvae.vae`.
+
+    Raises:
+        ValueError: the scale is not positive.
+
+    Example:
+        >>> likelihood = normal_with_scale(0.1)
+        >>> round(float(likelihood(mean=jnp.zeros(1)).log_prob(jnp.zeros(1))), 4)  # -ln 0.1 - ½ ln 2π
+        1.3836
+    """
+    if not scale > 0:
+        raise ValueError(f"a Gaussian's scale must be positive, not {scale}; give the standard deviation of a pixel")
+
+    def likelihood(mean: Array) -> Normal:
+        return Normal(mean, jnp.log(jnp.asarray(scale, mean.dtype)))
+
+    return likelihood
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Laplace:
+    """Independent Laplace densities, summed over dimensions.
+
+    log p(x) = -Σ [|x - μ| / b + ln 2b]
+
+    Args:
+        mean: [*event] μ.
+        log_scale: [*event] or [] ln b; a scalar is shared by all dimensions.
+    """
+
+    mean: Array
+    log_scale: Array
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"mean": shape, "log_scale": shape}
+
+    def sample(self, key: Key) -> Array:
+        """One draw, [*event], reparameterised as μ + b ε with ε ~ Laplace(0, 1)."""
+        noise = jax.random.laplace(key, self.mean.shape, self.mean.dtype)
+        return self.mean + jnp.exp(self._log_scale()) * noise
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of an event [*event]: [], in nats."""
+        standardised = jnp.abs(value - self.mean) * jnp.exp(-self._log_scale())
+        return -jnp.sum(standardised + self._log_scale() + LOG_2)
+
+    def expectation(self) -> Array:
+        """The mean, [*event]."""
+        return self.mean
+
+    def _log_scale(self) -> Array:
+        return jnp.broadcast_to(self.log_scale, self.mean.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Bernoulli:
+    """Independent pixels in {0, 1}, by their logits l = ln p/(1-p).
+
+    log p(x) = Σ [x l - softplus(l)]
+
+    It is a density over {0, 1} only: a grey pixel between them has no Bernoulli likelihood, and the number that comes
+    out is no bound. Binarise the data, or take `ContinuousBernoulli`.
+
+    Args:
+        logits: [*event] l, unbounded.
+
+    Example:
+        >>> float(Bernoulli(jnp.array([1e4, -1e4])).log_prob(jnp.array([1.0, 0.0])))
+        0.0
+
+    Source: Kingma & Welling (2014), Appendix C.1.
+    """
+
+    logits: Array
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"logits": shape}
+
+    def sample(self, key: Key) -> Array:
+        """One draw in {0, 1}, [*event], of the logits' dtype."""
+        return jax.random.bernoulli(key, sigmoid(self.logits)).astype(self.logits.dtype)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log probability of an event [*event]: [], in nats."""
+        return jnp.sum(value * self.logits - softplus(self.logits))
+
+    def expectation(self) -> Array:
+        """The probability of a one, [*event]."""
+        return sigmoid(self.logits)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ContinuousBernoulli:
+    """Independent pixels in [0, 1] with the Bernoulli's exponent, normalised.
+
+    log p(x) = Σ [x l - softplus(l) + ln C(l)],    C(l) = l / tanh(l/2)
+
+    Args:
+        logits: [*event] l, unbounded.
+
+    Example:
+        >>> float(ContinuousBernoulli(jnp.zeros(3)).log_prob(jnp.full(3, 0.5)))  # l = 0 is the uniform density
+        0.0
+
+    Source: Loaiza-Ganem & Cunningham, "The Continuous Bernoulli" (2019), equations 5 and 6.
+    """
+
+    logits: Array
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"logits": shape}
+
+    def sample(self, key: Key) -> Array:
+        """One draw in [0, 1], [*event], through the inverse distribution function: reparameterised."""
+        u = jax.random.uniform(key, self.logits.shape, self.logits.dtype)
+        l, small = _away_from_zero(self.logits)
+        # F⁻¹(u) = ln(1 - u + u eˡ) / l, and u itself at l = 0
+        drawn = jnp.logaddexp(jnp.log(u) + l, jnp.log1p(-u)) / l
+        return jnp.where(small, u + 0.5 * self.logits * u * (1 - u), jnp.clip(drawn, 0, 1))
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of an event [*event] in [0, 1]: [], in nats."""
+        return jnp.sum(value * self.logits - softplus(self.logits) + self._log_normaliser())
+
+    def expectation(self) -> Array:
+        """The mean 1/(1 - e⁻ˡ) - 1/l, [*event]."""
+        l, small = _away_from_zero(self.logits)
+        # ½ + ½ coth(l/2) - 1/l is the same number, without overflow
+        return jnp.where(small, 0.5 + self.logits / 12 - self.logits**3 / 720, 0.5 + 0.5 / jnp.tanh(0.5 * l) - 1 / l)
+
+    def _log_normaliser(self) -> Array:
+        l, small = _away_from_zero(self.logits)
+        squared = jnp.square(jnp.where(small, self.logits, 0))
+        series = LOG_2 + squared / 12 - 7 * squared**2 / 1440 + 31 * squared**3 / 90720
+        return jnp.where(small, series, jnp.log(l / jnp.tanh(0.5 * l)))
+
+
+def _away_from_zero(logits: Array) -> tuple[Array, Array]:
+    """The logits with those near zero replaced, and where they were: there a series stands for 0/0."""
+    small = jnp.abs(logits) < 0.1
+    return jnp.where(small, jnp.ones_like(logits), logits), small
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Categorical:
+    """Independent classes 0..K-1, by their logits.
+
+    log p(x) = Σ ln softmax(l)_x
+
+    Args:
+        logits: [*event, K] l, unbounded.
+
+    Example:
+        >>> round(float(Categorical(jnp.zeros(10)).log_prob(jnp.array(3))), 4)  # -ln 10
+        -2.3026
+    """
+
+    logits: Array
+
+    def sample(self, key: Key) -> Array:
+        """One draw of integers, [*event]."""
+        return jax.random.categorical(key, self.logits)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log probability of an event [*event] of integers: [], in nats."""
+        log_probabilities = log_softmax(self.logits)
+        return jnp.sum(jnp.take_along_axis(log_probabilities, value[..., None], axis=-1))
+
+    def expectation(self) -> Array:
+        """The probabilities of the classes, [*event, K]."""
+        return jax.nn.softmax(self.logits)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Delta:
+    """All mass on one point: the code of a plain auto-encoder. It has no density.
+
+    Args:
+        value: [*event] the point.
+    """
+
+    value: Array
+
+    def sample(self, key: Key) -> Array:
+        """The point."""
+        return self.value
+
+    def log_prob(self, value: Array) -> Array:
+        """Not defined.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("a point mass has no density: a plain auto-encoder has a reconstruction error but no bound")
+
+    def expectation(self) -> Array:
+        """The point."""
+        return self.value
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Frozen:
+    """A distribution whose parameters no gradient passes; gradients reach the value alone.
+
+    It is not the wrapped type, so `kl` takes the drawn difference for it: the gradient estimators that stop the
+    gradient of log q(z|x) rest on this.
+
+    Args:
+        distribution: what is wrapped.
+    """
+
+    distribution: Distribution
+
+    def sample(self, key: Key) -> Array:
+        """One draw, without a gradient."""
+        return jax.lax.stop_gradient(self.distribution).sample(key)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density, [], in nats, with a gradient to the value only."""
+        return jax.lax.stop_gradient(self.distribution).log_prob(value)
+
+    def expectation(self) -> Array:
+        """The mean, without a gradient."""
+        return jax.lax.stop_gradient(self.distribution).expectation()
+
+
+def kl(q: Distribution, p: Distribution, value: Array) -> Array:
+    """The Kullback-Leibler divergence KL(q || p), in closed form where one is known, else its one-draw estimate.
+
+    KL(q || p) = E_q[ln q(z) - ln p(z)]  ≈  ln q(value) - ln p(value)
+
+    Args:
+        q: the distribution that is averaged over, an event of shape [*event].
+        p: the other one, over the same events.
+        value: [*event] a draw from q; used only where there is no closed form.
+
+    Returns:
+        [] nats. The closed form is never negative; the estimate can be, and its mean over draws is the divergence.
+
+    Example:
+        >>> q, p = Normal(jnp.ones(1), jnp.zeros(1)), Normal(jnp.zeros(1), jnp.zeros(1))
+        >>> float(kl(q, p, jnp.zeros(1)))
+        0.5
+
+    Source: Kingma & Welling (2014), Appendix B, for the Gaussians.
+    """
+    match q, p:
+        case Normal(), Normal():
+            return _kl_normal(q, p)
+        case Laplace(), Laplace():
+            return _kl_laplace(q, p)
+        case Bernoulli(), Bernoulli():
+            return jnp.sum(sigmoid(q.logits) * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits))
+        case Categorical(), Categorical():
+            log_q, log_p = log_softmax(q.logits), log_softmax(p.logits)
+            return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
+        case _:
+            return q.log_prob(value) - p.log_prob(value)
+
+
+def _kl_normal(q: Normal, p: Normal) -> Array:
+    log_ratio = q._log_scale() - p._log_scale()
+    shift = (q.mean - p.mean) * jnp.exp(-p._log_scale())
+    return jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio)
+
+
+def _kl_laplace(q: Laplace, p: Laplace) -> Array:
+    distance = jnp.abs(q.mean - p.mean)
+    log_ratio = q._log_scale() - p._log_scale()
+    overlap = jnp.exp(log_ratio - distance * jnp.exp(-q._log_scale()))
+    return jnp.sum(distance * jnp.exp(-p._log_scale()) + overlap - log_ratio - 1)

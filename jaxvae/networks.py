@@ -1,0 +1,268 @@
+"""Encoders and decoders in Flax Linen, handed out as pure functions. The only file of the core that imports Flax.
+
+A network takes one example, without a batch axis, and returns a dict of named outputs. Batch normalisation is absent on
+purpose: it makes an example's terms depend on the batch.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxvae.types import Array, Network, Params, Shape
+
+Activation = Callable[[Array], Array]
+glorot = nn.initializers.glorot_uniform()
+
+
+class Free(NamedTuple):
+    """An output that is a learned parameter of its own, the same for every input: a shared variance, say."""
+
+    shape: Shape
+    start: float = 0.0
+
+
+Outputs = Mapping[str, Shape | Free]
+
+
+class Heads(nn.Module):
+    """One linear layer for each named output, or a free parameter."""
+
+    outputs: tuple[tuple[str, Shape | Free], ...]
+
+    @nn.compact
+    def __call__(self, features: Array) -> dict[str, Array]:
+        """[width] -> {name: [*shape]}."""
+        return {name: self._head(name, output, features) for name, output in self.outputs}
+
+    def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
+        if isinstance(output, Free):
+            return self.param(name, nn.initializers.constant(output.start), output.shape)
+        flat = nn.Dense(math.prod(output), kernel_init=glorot, name=name)(features)
+        return flat.reshape(output)
+
+
+class MLP(nn.Module):
+    """Fully connected layers over the flattened input."""
+
+    hidden: tuple[int, ...]
+    outputs: tuple[tuple[str, Shape | Free], ...]
+    activation: Activation
+
+    @nn.compact
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """[*event] -> {name: [*shape]}."""
+        features = x.reshape(-1)
+        for width in self.hidden:
+            features = self.activation(nn.Dense(width, kernel_init=glorot)(features))
+        return Heads(self.outputs, name="heads")(features)
+
+
+class ConvEncoder(nn.Module):
+    """Strided 3x3 convolutions, each halving the image, then one linear layer for each output."""
+
+    channels: tuple[int, ...]
+    outputs: tuple[tuple[str, Shape | Free], ...]
+    activation: Activation
+    normalise: bool
+
+    @nn.compact
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """[H, W, C] -> {name: [*shape]}."""
+        for width in self.channels:
+            x = nn.Conv(width, (3, 3), strides=(2, 2), kernel_init=glorot)(x)
+            x = self.activation(_group_norm(x) if self.normalise else x)
+        return Heads(self.outputs, name="heads")(x.reshape(-1))
+
+
+class ConvDecoder(nn.Module):
+    """The encoder's mirror: a linear layer, transposed convolutions that double the image, a convolution per output."""
+
+    channels: tuple[int, ...]
+    outputs: tuple[tuple[str, Shape | Free], ...]
+    activation: Activation
+    normalise: bool
+
+    @nn.compact
+    def __call__(self, z: Array) -> dict[str, Array]:
+        """[*latent] -> {name: [H, W, ...]}."""
+        height, width = next(output[:2] for _, output in self.outputs if not isinstance(output, Free))
+        sizes = [(height, width)]
+        for _ in self.channels:
+            sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
+        *targets, smallest = sizes
+        x = nn.Dense(math.prod(smallest) * self.channels[0], kernel_init=glorot)(z.reshape(-1))
+        x = self.activation(x.reshape(*smallest, self.channels[0]))
+        for channels, (rows, columns) in zip(self.channels, reversed(targets), strict=True):
+            x = nn.ConvTranspose(channels, (3, 3), strides=(2, 2), kernel_init=glorot)(x)[:rows, :columns]
+            x = self.activation(_group_norm(x) if self.normalise else x)
+        return {name: self._head(name, output, x) for name, output in self.outputs}
+
+    def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
+        if isinstance(output, Free):
+            return self.param(name, nn.initializers.constant(output.start), output.shape)
+        maps = nn.Conv(math.prod(output[2:]), (3, 3), kernel_init=glorot, name=name)(features)
+        return maps.reshape(output)
+
+
+def _group_norm(x: Array) -> Array:
+    # Linen takes the first axis of its input for the batch, and there is none here.
+    groups = math.gcd(8, x.shape[-1])
+    return nn.GroupNorm(num_groups=groups)(x[None])[0]
+
+
+def mlp(hidden: Sequence[int], outputs: Outputs, *, activation: Activation = nn.relu) -> Network:
+    """A fully connected network for inputs of any shape.
+
+    Args:
+        hidden: the widths of the hidden layers, in order.
+        outputs: the shape of each named output, or `Free(shape)` for a learned parameter that no input moves.
+        activation: after every hidden layer.
+
+    Returns:
+        The network; weights start by Glorot & Bengio's uniform rule, biases at zero.
+
+    Example:
+        >>> encoder = mlp((400,), {"mean": (20,), "log_scale": (20,)})
+        >>> params = encoder.init(jax.random.key(0), jnp.zeros((28, 28, 1)))
+        >>> encoder.apply(params, jnp.zeros((28, 28, 1)))["mean"].shape
+        (20,)
+    """
+    return pure(MLP(tuple(hidden), tuple(outputs.items()), activation))
+
+
+def conv_encoder(
+    channels: Sequence[int], outputs: Outputs, *, activation: Activation = nn.relu, normalise: bool = False
+) -> Network:
+    """A convolutional network from an image [H, W, C] of any size to named outputs.
+
+    Args:
+        channels: the number of feature maps after each halving of the image.
+        outputs: the shape of each named output, or `Free`.
+        activation: after every layer.
+        normalise: group normalisation before each activation.
+
+    Returns:
+        The network.
+    """
+    return pure(ConvEncoder(tuple(channels), tuple(outputs.items()), activation, normalise))
+
+
+def conv_decoder(
+    channels: Sequence[int], outputs: Outputs, *, activation: Activation = nn.relu, normalise: bool = False
+) -> Network:
+    """A convolutional network from a code to images, the mirror of `conv_encoder`.
+
+    Args:
+        channels: the number of feature maps after each doubling of the image, smallest image first.
+        outputs: shapes [H, W, ...] with the same H and W, or `Free`.
+        activation: after every layer.
+        normalise: group normalisation before each activation.
+
+    Returns:
+        The network.
+
+    Example:
+        >>> decoder = conv_decoder((16, 8), {"logits": (7, 5, 3)})
+        >>> params = decoder.init(jax.random.key(0), jnp.zeros(2))
+        >>> decoder.apply(params, jnp.zeros(2))["logits"].shape
+        (7, 5, 3)
+    """
+    return pure(ConvDecoder(tuple(channels), tuple(outputs.items()), activation, normalise))
+
+
+def pure(module: nn.Module) -> Network:
+    """A Linen module as a pair of pure functions.
+
+    Args:
+        module: any Linen module without mutable collections.
+
+    Returns:
+        `init(key, *inputs)` and `apply(params, *inputs)`.
+    """
+    return Network(module.init, module.apply)
+
+
+def small_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+    """The well-known small network: one hidden layer of 400 units on each side, ReLU. With 20 latents, 784-400-20.
+
+    Args:
+        encoder_outputs: of q(z|x), for instance `Normal.parameters((20,))`.
+        decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
+
+    Returns:
+        The encoder and the decoder.
+
+    Source: the widths of the basic VAE example of PyTorch, after Kingma & Welling (2014), section 5.
+    """
+    return mlp((400,), encoder_outputs), mlp((400,), decoder_outputs)
+
+
+def iwae_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+    """The one-layer network of the IWAE paper: two hidden layers of 200 units, tanh. With 50 latents, 784-200-200-50.
+
+    Args:
+        encoder_outputs: of q(z|x), for instance `Normal.parameters((50,))`.
+        decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
+
+    Returns:
+        The encoder and the decoder.
+
+    Source: Burda, Grosse & Salakhutdinov (2016), section 5.
+    """
+    return mlp((200, 200), encoder_outputs, activation=nn.tanh), mlp((200, 200), decoder_outputs, activation=nn.tanh)
+
+
+def conv_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+    """A small convolutional pair for images of any size: 32 and 64 maps, GELU, group normalisation.
+
+    Args:
+        encoder_outputs: of q(z|x).
+        decoder_outputs: of p(x|z), shapes [H, W, ...].
+
+    Returns:
+        The encoder and the decoder.
+    """
+    encoder = conv_encoder((32, 64), encoder_outputs, activation=nn.gelu, normalise=True)
+    decoder = conv_decoder((64, 32), decoder_outputs, activation=nn.gelu, normalise=True)
+    return encoder, decoder
+
+
+def with_output_bias(params: Params, output: str, bias: Array) -> Params:
+    """The same params with the bias of one output set, so that training starts from the data's mean pixel.
+
+    Args:
+        params: of a network of this file.
+        output: the name of the output, "logits" for instance.
+        bias: [*shape of the output]; a convolution, which has one bias for each channel, gets the mean over the pixels.
+
+    Returns:
+        New params.
+
+    Raises:
+        ValueError: there is no such output.
+
+    Example:
+        >>> decoder = mlp((4,), {"logits": (2, 2)})
+        >>> params = with_output_bias(decoder.init(jax.random.key(0), jnp.zeros(1)), "logits", jnp.full((2, 2), 3.0))
+        >>> params["params"]["heads"]["logits"]["bias"]
+        Array([3., 3., 3., 3.], dtype=float32)
+
+    Source: Burda, Grosse & Salakhutdinov (2016), in their code; the logit of the clipped mean for a Bernoulli.
+    """
+    found = []
+
+    def set_bias(path: tuple, leaf: Array) -> Array:
+        names = [getattr(entry, "key", None) for entry in path]
+        if names[-2:] != [output, "bias"]:
+            return leaf
+        found.append(names)
+        return jnp.mean(bias.reshape(-1, leaf.size), axis=0).astype(leaf.dtype)
+
+    changed = jax.tree_util.tree_map_with_path(set_bias, params)
+    if not found:
+        raise ValueError(f"no layer named {output!r} with a bias in these params; name one of the decoder's outputs")
+    return changed

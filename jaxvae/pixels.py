@@ -1,0 +1,115 @@
+"""Likelihoods of pixels with a finite number of grey levels: 256-way, and the discretised logistic mixture.
+
+Both give probabilities, not densities, to the values 0, 1/255, ..., 1 of 8-bit pixels in [0, 1]; divide their negative
+by the number of dimensions and by ln 2 for bits per dimension.
+"""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_sigmoid, log_softmax
+from jax.scipy.special import logsumexp
+
+from jaxvae.types import Array, Key, Shape
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PixelCategorical:
+    """A probability for each level of each pixel, 256-way for 8-bit images.
+
+    log p(x) = Σ ln softmax(l)_{x (K-1)},    x in {0, 1/(K-1), ..., 1}
+
+    Args:
+        logits: [*event, K] l, unbounded, one for each of the K levels.
+
+    Example:
+        >>> round(float(PixelCategorical(jnp.zeros((4, 256))).log_prob(jnp.ones(4))), 4)  # -4 ln 256
+        -22.1807
+
+    Source: van den Oord et al., "Pixel Recurrent Neural Networks" (2016), section 3.
+    """
+
+    logits: Array
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"logits": (*shape, 256)}
+
+    def sample(self, key: Key) -> Array:
+        """One draw of pixels in [0, 1], [*event]."""
+        return jax.random.categorical(key, self.logits).astype(self.logits.dtype) / (self.logits.shape[-1] - 1)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log probability of pixels [*event] in [0, 1]: [], in nats."""
+        level = jnp.round(value * (self.logits.shape[-1] - 1)).astype(jnp.int32)
+        return jnp.sum(jnp.take_along_axis(log_softmax(self.logits), level[..., None], axis=-1))
+
+    def expectation(self) -> Array:
+        """The mean pixel in [0, 1], [*event]."""
+        levels = jnp.linspace(0, 1, self.logits.shape[-1], dtype=self.logits.dtype)
+        return jax.nn.softmax(self.logits) @ levels
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class DiscretizedLogisticMixture:
+    """A mixture of logistic densities for each pixel, integrated over the pixel's level.
+
+    P(x) = Σ_m π_m Π_c [F((x_c + ½δ - μ_mc) / s_mc) - F((x_c - ½δ - μ_mc) / s_mc)],    F the logistic function
+
+    with δ = 1/(levels - 1), and the lowest and the highest level taking all the mass beyond them. The channels of a
+    pixel share the component and are independent given it (PixelCNN++ lets green depend on red, and blue on both).
+
+    Args:
+        mixture_logits: [H, W, M] unnormalised ln π.
+        mean: [H, W, C, M] μ, in the units of pixels in [0, 1].
+        log_scale: [H, W, C, M] ln s.
+        levels: the number of values a pixel can take.
+
+    Source: Salimans et al., "PixelCNN++" (2017), equation 2.
+    """
+
+    mixture_logits: Array
+    mean: Array
+    log_scale: Array
+    levels: int = field(default=256, metadata={"static": True})
+
+    @staticmethod
+    def parameters(shape: Shape, num_components: int = 10) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an image of shape [H, W, C]."""
+        return {
+            "mixture_logits": (*shape[:-1], num_components),
+            "mean": (*shape, num_components),
+            "log_scale": (*shape, num_components),
+        }
+
+    def sample(self, key: Key) -> Array:
+        """One draw of pixels in [0, 1], [H, W, C], on the levels."""
+        key_component, key_noise = jax.random.split(key)
+        component = jax.random.categorical(key_component, self.mixture_logits)[..., None, None]
+        mean = jnp.take_along_axis(self.mean, component, axis=-1)[..., 0]
+        scale = jnp.exp(jnp.take_along_axis(self.log_scale, component, axis=-1)[..., 0])
+        value = mean + scale * jax.random.logistic(key_noise, mean.shape, mean.dtype)
+        return jnp.round(jnp.clip(value, 0, 1) * (self.levels - 1)) / (self.levels - 1)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log probability of pixels [H, W, C] in [0, 1]: [], in nats."""
+        value = value[..., None]
+        half_width = 0.5 / (self.levels - 1)
+        inverse_scale = jnp.exp(-self.log_scale)
+        upper = (value + half_width - self.mean) * inverse_scale
+        lower = (value - half_width - self.mean) * inverse_scale
+        # F(b) - F(a) = F(b) F(-a) (1 - e^(a-b)): exact where both ends lie in the same tail
+        log_mass = log_sigmoid(upper) + log_sigmoid(-lower) + jnp.log(-jnp.expm1(-2 * half_width * inverse_scale))
+        log_mass = jnp.where(value < half_width, log_sigmoid(upper), log_mass)
+        log_mass = jnp.where(value > 1 - half_width, log_sigmoid(-lower), log_mass)
+        log_components = log_softmax(self.mixture_logits) + jnp.sum(log_mass, axis=-2)
+        return jnp.sum(logsumexp(log_components, axis=-1))
+
+    def expectation(self) -> Array:
+        """The mean of the logistics clipped to [0, 1], [H, W, C]: a picture, not the exact mean of the levels."""
+        weights = jax.nn.softmax(self.mixture_logits)[..., None, :]
+        return jnp.clip(jnp.sum(weights * jnp.clip(self.mean, 0, 1), axis=-1), 0, 1)

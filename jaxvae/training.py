@@ -1,0 +1,201 @@
+"""Training as pure functions: a state, a step, and a run of steps as one scan over data on the device.
+
+Nothing here is jitted: the caller jits `steps` with the state donated. A run is a function of its key alone, so `vmap`
+over keys trains several seeds in one program.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae.bounds import draw_terms, temper
+from jaxvae.model import VAE, Terms
+from jaxvae.types import Array, Key, Params
+
+Metrics = dict[str, Array]
+Prepare = Callable[[Key, Array], Array]  # (key, stored example) -> x
+
+
+class Loss(Protocol):
+    """What the step differentiates: a mean over the batch, in nats."""
+
+    def __call__(
+        self, key: Key, params: Params, extra: Any, xs: Array, step: Array
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        """(loss [], (extra, metrics)); `extra` is the tree that no gradient touches."""
+        ...
+
+
+class State(NamedTuple):
+    """All that training carries from one step to the next."""
+
+    step: Array  # []  int32, the number of steps taken
+    params: Params
+    average: Params  # exponential moving average of the params, or None
+    optimizer: optax.OptState
+    extra: Any  # what no gradient touches: () for most models
+
+
+class Step(Protocol):
+    """One update."""
+
+    def __call__(self, state: State, key: Key, xs: Array) -> tuple[State, Metrics]:
+        """(the next state, the metrics of this batch)."""
+        ...
+
+
+def start(params: Params, optimizer: optax.GradientTransformation, *, averaged: bool = False, extra: Any = ()) -> State:
+    """The state before the first step.
+
+    Args:
+        params: the model's initial parameters.
+        optimizer: any optax transformation.
+        averaged: keep a moving average of the params, which `make_step(decay=...)` updates.
+        extra: the loss's state that no gradient touches.
+
+    Returns:
+        The state.
+    """
+    average = jax.tree.map(jnp.copy, params) if averaged else None
+    return State(jnp.zeros((), jnp.int32), params, average, optimizer.init(params), extra)
+
+
+def negative_bound(
+    model: VAE,
+    reduce: Callable[[Terms], Array],
+    *,
+    num_samples: int = 1,
+    beta: optax.Schedule | None = None,
+) -> Loss:
+    """A per-example bound lifted to a loss: one key for each example, the mean over the batch, a minus sign.
+
+    Args:
+        model: the model.
+        reduce: a reduction of terms, `bounds.average` (the ELBO) or `bounds.importance_weighted` (IWAE).
+        num_samples: k.
+        beta: step -> the weight of the latent part in the loss, a warm-up for instance; None for the bound itself.
+
+    Returns:
+        The loss. Its metrics are the means over the batch of the untempered "bound", and of "log_likelihood" and "kl".
+    """
+
+    def objective(key: Key, params: Params, x: Array, step: Array) -> tuple[Array, Metrics]:
+        terms = draw_terms(model, key, params, x, num_samples=num_samples)
+        bound = reduce(terms)
+        metrics = {
+            "bound": bound,
+            "log_likelihood": jnp.mean(terms.log_likelihood),
+            "kl": jnp.mean(jnp.sum(terms.kl, axis=-1)),
+        }
+        return bound if beta is None else reduce(temper(terms, beta(step))), metrics
+
+    def loss(key: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
+        keys = jax.random.split(key, len(xs))
+        values, metrics = jax.vmap(objective, (0, None, 0, None))(keys, params, xs, step)
+        return -jnp.mean(values), (extra, jax.tree.map(jnp.mean, metrics))
+
+    return loss
+
+
+def make_step(loss: Loss, optimizer: optax.GradientTransformation, *, decay: float | None = None) -> Step:
+    """One gradient step.
+
+    Args:
+        loss: what is minimised.
+        optimizer: any optax transformation: clipping, schedule and rule chained.
+        decay: of the moving average of the params, θ̄ ← decay θ̄ + (1 - decay) θ; None keeps none.
+
+    Returns:
+        (state, key, xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and "gradient_norm".
+    """
+
+    def step(state: State, key: Key, xs: Array) -> tuple[State, Metrics]:
+        value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
+        (value, (extra, metrics)), gradient = value_and_gradient(key, state.params, state.extra, xs, state.step)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average if decay is None else optax.incremental_update(params, state.average, 1 - decay)
+        metrics = metrics | {"loss": value, "gradient_norm": optax.global_norm(gradient)}
+        return State(state.step + 1, params, average, optimizer_state, extra), metrics
+
+    return step
+
+
+def steps(
+    state: State,
+    key: Key,
+    data: Array,
+    *,
+    step: Step,
+    prepare: Prepare,
+    batch_size: int,
+    length: int | None = None,
+) -> tuple[State, Metrics]:
+    """An epoch, or the next `length` steps of one, as one scan over data on the device.
+
+    Epoch e visits the data in the order of a permutation drawn from (key, e); its last incomplete batch is left out.
+    All randomness of step t comes from (key, t): a run that is stopped between two calls and goes on from the saved state
+    is the same run, bit for bit.
+
+    Args:
+        state: before the steps. Its `step` tells the position in the epoch.
+        key: of the whole run, the same at every call.
+        data: [N, *event] the stored examples, uint8 pixels for instance.
+        step: made by `make_step`.
+        prepare: (key, stored example) -> x: `grey`, `dynamic_binarization`, or your own.
+        batch_size: B ≤ N.
+        length: how many steps, not past the end of the epoch; None takes a whole epoch.
+
+    Returns:
+        The state after the steps, and the metrics of every step, each [length].
+
+    Raises:
+        ValueError: there are fewer examples than one batch.
+    """
+    per_epoch = len(data) // batch_size
+    if per_epoch < 1:
+        raise ValueError(f"{len(data)} examples do not fill one batch of {batch_size}; take a smaller batch_size")
+    key_order, key_steps = jax.random.split(key)
+    epoch, position = jnp.divmod(state.step, per_epoch)
+    order = jax.random.permutation(jax.random.fold_in(key_order, epoch), len(data))
+    batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
+    if length is not None:
+        batches = jax.lax.dynamic_slice_in_dim(batches, position, length)
+
+    def one(state: State, rows: Array) -> tuple[State, Metrics]:
+        key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
+        xs = jax.vmap(prepare)(jax.random.split(key_x, batch_size), data[rows])
+        return step(state, key_loss, xs)
+
+    return jax.lax.scan(one, state, batches)
+
+
+def grey(key: Key, stored: Array) -> Array:
+    """A stored example as pixels in [0, 1]: bytes are divided by 255, floats are left as they are.
+
+    Args:
+        key: not used.
+        stored: [*event] uint8 in 0..255, or float32 in [0, 1].
+
+    Returns:
+        [*event] float32.
+    """
+    return stored.astype(jnp.float32) / 255 if stored.dtype == jnp.uint8 else stored
+
+
+def dynamic_binarization(key: Key, stored: Array) -> Array:
+    """A fresh draw of every pixel, x ~ Bernoulli(grey value): another picture at every visit.
+
+    Args:
+        key: for the pixels.
+        stored: [*event] uint8 in 0..255, or float32 in [0, 1].
+
+    Returns:
+        [*event] float32 in {0, 1}.
+
+    Source: Salakhutdinov & Murray (2008); Burda et al. (2016), section 5.1.
+    """
+    return jax.random.bernoulli(key, grey(key, stored)).astype(jnp.float32)
