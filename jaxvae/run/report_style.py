@@ -1,0 +1,92 @@
+"""The style sheet of a run's report: light and dark, narrow and wide, screen and paper."""
+
+STYLE = """
+:root {
+  color-scheme: light dark;
+  --page: #f6f8fa; --card: #ffffff; --ink: #1f2328; --quiet: #59636e; --rule: #d8dee4; --accent: #0a5c99;
+  --shadow: 0 1px 2px rgb(31 35 40 / .06), 0 4px 16px rgb(31 35 40 / .05); --dim: none;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #0f1318; --card: #181d24; --ink: #e8ecf1; --quiet: #98a4b1; --rule: #2d353f; --accent: #7cc0f5;
+    --shadow: none; --dim: brightness(.94);
+  }
+}
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 56px 32px 80px; }
+header { margin-bottom: 40px; }
+.over { margin: 0; color: var(--accent); font-size: 13px; font-weight: 600; letter-spacing: .08em;
+  text-transform: uppercase; }
+h1 { margin: 4px 0 10px; font-size: 40px; line-height: 1.15; font-weight: 650; letter-spacing: -.02em;
+  overflow-wrap: anywhere; }
+h2 { margin: 0 0 18px; font-size: 22px; font-weight: 620; letter-spacing: -.01em; }
+.lead { margin: 0; max-width: 46em; color: var(--quiet); font-size: 19px; }
+.quiet { color: var(--quiet); }
+section { margin: 0 0 48px; }
+section > p { max-width: 46em; }
+.results { display: grid; grid-template-columns: minmax(0, 1.7fr) minmax(280px, 1fr); gap: 40px; padding: 32px;
+  background: var(--card); border-radius: 14px; box-shadow: var(--shadow); }
+.tiles { display: grid; gap: 28px 32px; margin: 0; }
+.tiles.large { grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); }
+.tiles.small { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
+.tiles + .tiles { margin-top: 28px; padding-top: 22px; border-top: 1px solid var(--rule); }
+dt { color: var(--quiet); font-size: 14px; }
+dd { margin: 0; white-space: nowrap; font-variant-numeric: tabular-nums; }
+dd b { font-size: 24px; font-weight: 600; letter-spacing: -.01em; }
+.large b { display: block; font-size: 48px; line-height: 1.15; font-weight: 640; letter-spacing: -.03em; }
+.note { margin: 28px 0 0; color: var(--quiet); font-size: 13.5px; }
+.unit { color: var(--quiet); font-size: 15px; }
+table { border-collapse: collapse; font-size: 14.5px; font-variant-numeric: tabular-nums; }
+caption { padding-bottom: 6px; text-align: left; color: var(--quiet); font-size: 14px; }
+th, td { padding: 6px 20px 6px 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
+thead th { color: var(--quiet); font-weight: 500; }
+.number { text-align: right; white-space: nowrap; }
+.protocol { align-self: start; width: 100%; }
+.protocol th, .config th { width: 1%; font-weight: 400; color: var(--quiet); white-space: nowrap; }
+.protocol tr:last-child > *, tbody tr:last-child > * { border-bottom: 0; }
+.protocol td:last-child { padding-right: 0; overflow-wrap: anywhere; }
+.config th { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 13px; }
+.scroll { overflow-x: auto; }
+.figures { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; justify-content: center; }
+section > .figures { margin-top: 24px; }
+figure { margin: 0; padding: 6px; background: #fff; border-radius: 14px; box-shadow: var(--shadow);
+  filter: var(--dim); overflow: hidden; }
+figure.wide { flex: 1 1 100%; }
+figure.narrow { flex: 0 1 calc(50% - 12px); min-width: 300px; }
+img { display: block; width: 100%; height: auto; }
+figcaption { padding: 0 18px 14px; color: #59636e; font-size: 14.5px; }
+.echo { display: none; }
+pre, details { background: var(--card); border-radius: 12px; box-shadow: var(--shadow); padding: 16px 20px;
+  margin: 0 0 16px; }
+pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere;
+  font: 14px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+summary { cursor: pointer; font-weight: 550; }
+details[open] summary { margin-bottom: 12px; }
+@media (max-width: 800px) {
+  main { padding: 32px 16px 48px; }
+  h1 { font-size: 30px; }
+  .lead { font-size: 17px; }
+  .results { grid-template-columns: minmax(0, 1fr); gap: 28px; padding: 22px 20px; }
+  figure.narrow { flex: 1 1 100%; }
+}
+@media (max-width: 560px) {
+  .large b { font-size: 40px; }
+  .wide .echo { display: block; }
+}
+@media (max-width: 430px) {
+  .echo { display: block; }
+}
+@media print {
+  :root { --page: #fff; --card: #fff; --ink: #000; --quiet: #444; --rule: #bbb; --accent: #000;
+    --shadow: none; --dim: none; }
+  body { font-size: 10.5pt; }
+  main { max-width: none; padding: 0; }
+  .results, pre, details { border: 1px solid var(--rule); }
+  figure, .results, tr, pre { break-inside: avoid; }
+  h2 { break-after: avoid; }
+  .scroll { overflow: visible; }
+  details::details-content { display: block; content-visibility: visible; block-size: auto; }
+}
+"""
