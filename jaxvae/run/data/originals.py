@@ -3,7 +3,6 @@
 import hashlib
 import queue
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,7 +107,7 @@ def check_reachable(name: str, files: Mapping[str, str], seconds: float = 5.0) -
     except queue.Empty:
         problem = TimeoutError(f"no answer within {seconds:g} seconds")
     if problem is not None:
-        reason = problem.reason if isinstance(problem, urllib.error.URLError) else problem
+        reason = str(problem).removeprefix("<urlopen error ").removesuffix(">")
         names = ", ".join(map(_file_name, files.values()))
         raise DataError(
             f"{name} cannot be downloaded, since {address} cannot be had ({reason}): connect to the network, or "

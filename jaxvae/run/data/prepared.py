@@ -64,15 +64,15 @@ def _builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
 
 
 def _features(name: str, builder: tfds.core.DatasetBuilder) -> tuple[tuple[int, ...], bool]:
-    features = builder.info.features
+    features = dict(builder.info.features.items())
     image = features.get("image")
-    if image is None or image.dtype != np.uint8 or len(image.shape) != 3 or None in image.shape:
+    if image is None or image.np_dtype != np.uint8 or len(image.shape) != 3 or None in image.shape:
         raise DataError(
-            f"{name} has the features {', '.join(f'{key} {features[key]}' for key in features)}: take a data set whose "
-            "image is uint8 and of one known size."
+            f"{name} has the features {', '.join(features)}: take a data set whose `image` is uint8 and "
+            "of one known size."
         )
     labelled = (
-        "label" in features and features["label"].shape == () and np.issubdtype(features["label"].dtype, np.integer)
+        "label" in features and features["label"].shape == () and np.issubdtype(features["label"].np_dtype, np.integer)
     )
     return tuple(image.shape), labelled
 
