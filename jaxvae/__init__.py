@@ -9,6 +9,14 @@ from jaxvae.types import Network
 
 __version__ = "0.1.0"
 
+
+def load(folder, *, seed: int = 0):
+    """The model and the parameters of a run folder; see `jaxvae.run.folder.load`."""
+    from jaxvae.run.folder import load  # the shell brings Orbax and matplotlib's weight: only where it is used
+
+    return load(folder, seed=seed)
+
+
 __all__ = [
     "VAE",
     "Network",
@@ -23,6 +31,7 @@ __all__ = [
     "elbo",
     "iwae_bound",
     "linear",
+    "load",
     "log_likelihood",
     "networks",
     "pathwise",

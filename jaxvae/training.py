@@ -138,7 +138,7 @@ def steps(
 
     Epoch e visits the data in the order of a permutation drawn from (key, e); its last incomplete batch is left out.
     All randomness of step t comes from (key, t): a run that is stopped between two calls and goes on from the saved state
-    is the same run, bit for bit.
+    is the same, bit for bit.
 
     Args:
         state: before the steps. Its `step` tells the position in the epoch.

@@ -1,0 +1,127 @@
+"""Train a VAE on one data set: `python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3`."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxvae.run import RunError, build, config, evaluate, folder, pictures, report, train
+from jaxvae.run.command import command
+
+
+@dataclass(frozen=True)
+class Options(config.Config):
+    """Train a variational auto-encoder, evaluate it, and write a report into a run folder."""
+
+    runs: Path = Path("runs")
+    """Where run folders are made."""
+    name: str | None = None
+    """The run's name; by default the data set, the network and the time."""
+    resume: bool = False
+    """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
+
+
+def main(options: Options) -> int:
+    """Train, evaluate, draw, report.
+
+    Args:
+        options: of the command line.
+
+    Returns:
+        The exit code: 0, 1 where the loss diverged, 128 + the signal's number where a signal stopped the run.
+    """
+    settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
+    config.check(settings)
+    place, settings = _run_folder(options, settings)
+    dataset = folder.data_of(settings)
+    _check_pixels(settings, dataset)
+    model = build.model_of(settings, dataset.train.images.shape[1:])
+    place.mkdir(parents=True, exist_ok=True)
+    config.write(settings, place / "config.json")
+    folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
+    print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
+
+    try:
+        trained = train.train(settings, place, model, dataset)
+    except train.Diverged as error:
+        print(
+            f"error: {error}. The last good checkpoint is kept in {place / 'checkpoints'}; "
+            "try a lower --optimizer.lr, or --optimizer.clip 1",
+            file=sys.stderr,
+        )
+        return 1
+    if trained.stopped_by is not None:
+        step = int(np.ravel(trained.state.step)[0])
+        print(f"stopped and saved at step {step}; go on with --name {place.name} --resume")
+        return 128 + trained.stopped_by
+
+    params = folder.evaluated_params(trained.state)
+    speed = {"wall_seconds": trained.seconds, "images_per_second": trained.images_per_second}
+    result = evaluate.result(settings, model, params, dataset, speed)
+    folder.write_json(place / "result.json", result)
+    first = params if settings.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], params)
+    pictures.draw(place, settings, model, first, dataset)
+    page = report.write(place)
+    _print_result(result)
+    print(f"report: {page}")
+    return 0
+
+
+def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config.Config]:
+    """The run's folder, and its configuration: the stored one where the run goes on."""
+    if options.name is None:
+        if options.resume:
+            raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
+        data = Path(settings.data.name).stem.replace(":", "-")
+        name = f"{data}-{settings.model.network}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return options.runs / name, settings
+    place = options.runs / options.name
+    if not place.exists():
+        if options.resume:
+            raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")
+        return place, settings
+    if not options.resume:
+        raise RunError(f"{place} exists already: give --resume to go on with it, or another --name")
+    stored = config.read(place / "config.json")
+    given = config.differences(settings, config.Config())
+    changed = [name for name in config.differences(settings, stored) if name in given]
+    if changed:
+        raise RunError(
+            f"{place} was begun with other values of {', '.join(changed)}: leave them out, or begin a new run"
+        )
+    return place, stored
+
+
+def _names(runs: Path) -> str:
+    return ", ".join(sorted(path.parent.name for path in runs.glob("*/config.json"))) or f"no runs in {runs}"
+
+
+def _check_pixels(settings: config.Config, dataset: folder.Dataset) -> None:
+    """A Bernoulli is a density over {0, 1} only."""
+    if settings.model.likelihood == "bernoulli" and config.binarization(settings) == "none":
+        pixels = dataset.test.images
+        if np.any((pixels != 0) & (pixels != pixels.dtype.type(255 if pixels.dtype == np.uint8 else 1))):
+            raise RunError(
+                f"{dataset.name} has grey pixels, for which a Bernoulli has no density: give --data.binarize dynamic "
+                "(or static, threshold), or --model.likelihood continuous-bernoulli"
+            )
+
+
+def _print_result(result: dict) -> None:
+    protocol = result["protocol"]
+    print(f"{protocol['dataset']}, {protocol['split']}, binarisation {protocol['binarisation']}, test set:")
+    rows = {
+        "test_elbo": "ELBO",
+        "test_nll": f"-log p(x), k = {protocol['nll_k']}, {protocol['nll_examples']} examples",
+    }
+    for name, label in rows.items():
+        if name in result:
+            error = result[f"{name}_standard_error"]
+            print(f"  {label}: {result[name]:.2f} ± {error:.2f} nats ({protocol['standard_error']})")
+
+
+if __name__ == "__main__":
+    command(main, Options)

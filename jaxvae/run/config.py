@@ -1,0 +1,289 @@
+"""What a training run is made of, as frozen dataclasses: the command line, `config.json`, and the checks."""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from jaxvae.run import RunError
+
+Binarize = Literal["none", "static", "dynamic", "threshold"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set."""
+
+    name: Annotated[str, tyro.conf.arg(aliases=["--data"])] = "digits"
+    """digits, mnist, fashion_mnist, binarized_mnist, omniglot, frey_faces, tfds:NAME for a data set that
+    tensorflow-datasets has prepared, or the path of an .npy or .npz file or of a folder of images."""
+    binarize: Binarize | None = None
+    """How grey pixels become zeros and ones: not at all; drawn once; drawn anew at every visit; cut at one half.
+    By default dynamic under a Bernoulli likelihood, none under another."""
+    split: str | None = None
+    """The split by its name, 50k/10k/10k or 60k/10k for MNIST; by default the data set's own."""
+    source: Path | None = None
+    """A folder with the original files, read in place of the network (also: JAXVAE_DATA_SOURCE)."""
+    folder: Path | None = None
+    """Where prepared data is kept (also: JAXVAE_DATA); by default ~/.cache/jaxvae."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model."""
+
+    network: Literal["small", "iwae", "conv"] = "small"
+    """small: one hidden layer of 400, ReLU; iwae: two of 200, tanh (Burda et al. 2016); conv: convolutions."""
+    latent: int = 20
+    """The number of latent dimensions."""
+    likelihood: Literal[
+        "bernoulli",
+        "continuous-bernoulli",
+        "gaussian",
+        "gaussian-shared",
+        "gaussian-per-pixel",
+        "laplace",
+        "categorical",
+        "logistic-mixture",
+    ] = "bernoulli"
+    """The density of pixels: a Gaussian's scale is fixed, one learned number for all pixels (shared), or an output of
+    the decoder for each pixel; categorical and logistic-mixture are over the 256 levels of 8-bit pixels."""
+    scale: float = 0.1
+    """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
+    mean_bias: bool = False
+    """Start the decoder's output bias from the mean pixel of the training data."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training ascends."""
+
+    bound: Literal["elbo", "iwae"] = "elbo"
+    """The bound on log p(x)."""
+    num_samples: int = 1
+    """k, the number of posterior draws for each example."""
+    estimator: Literal["pathwise", "sticking-the-landing", "doubly-reparameterized"] = "pathwise"
+    """The gradient estimator; the value of the bound is the same for all."""
+    beta: float = 1.0
+    """The weight of the latent part in the loss; the reported bound is never weighted."""
+    warmup_epochs: int = 0
+    """Raise that weight from zero over so many epochs."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How training ascends it: Adam, through optax."""
+
+    lr: float = 1e-3
+    """The learning rate, the highest one where there is a schedule."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Whether the learning rate falls to zero along a cosine over the whole run."""
+    warmup_steps: int = 0
+    """Raise the learning rate from zero over so many steps."""
+    clip: float | None = None
+    """Scale gradients down to this global norm."""
+    average: float | None = None
+    """Keep an exponential moving average of the parameters with this decay, and evaluate it."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured on the test set at the end."""
+
+    num_samples: int = 1000
+    """k of the estimate of log p(x) by importance sampling; 0 leaves it out."""
+    examples: int | None = None
+    """Estimate log p(x) on the first so many test examples only; by default on all."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Saving, and stopping at any moment."""
+
+    seconds: float = 15.0
+    """Save at most every so many seconds; 0 saves after every call of the device."""
+    keep: int = 2
+    """How many of the latest checkpoints are kept."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a variational auto-encoder, evaluate it, and write a report.
+
+    python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3
+    """
+
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    objective: Objective = field(default_factory=Objective)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    epochs: int = 100
+    """Passes over the training set."""
+    batch_size: int = 100
+    """Examples in one step."""
+    seed: int = 0
+    """All randomness of the run comes from it."""
+    num_seeds: int = 1
+    """Train so many seeds (seed, seed + 1, ...) in one program, and report their mean and standard error."""
+
+
+def check(config: Config) -> None:
+    """Refuse what cannot be.
+
+    Args:
+        config: of a run.
+
+    Raises:
+        RunError: the first impossible value or combination, and what to do.
+    """
+    at_least_one = {
+        "--model.latent": config.model.latent,
+        "--objective.num-samples": config.objective.num_samples,
+        "--epochs": config.epochs,
+        "--batch-size": config.batch_size,
+        "--num-seeds": config.num_seeds,
+        "--checkpoints.keep": config.checkpoints.keep,
+    }
+    not_negative: dict[str, float] = {
+        "--objective.beta": config.objective.beta,
+        "--objective.warmup-epochs": config.objective.warmup_epochs,
+        "--optimizer.warmup-steps": config.optimizer.warmup_steps,
+        "--evaluation.num-samples": config.evaluation.num_samples,
+        "--checkpoints.seconds": config.checkpoints.seconds,
+        "--seed": config.seed,
+    }
+    positive: dict[str, float | None] = {
+        "--optimizer.lr": config.optimizer.lr,
+        "--optimizer.clip": config.optimizer.clip,
+        "--model.scale": config.model.scale,
+        "--evaluation.examples": config.evaluation.examples,
+    }
+    for name, count in at_least_one.items():
+        _refuse_if(count < 1, f"{name} {count} must be at least 1")
+    for name, amount in not_negative.items():
+        _refuse_if(not amount >= 0, f"{name} {amount} must not be negative")
+    for name, given in positive.items():
+        _refuse_if(given is not None and not given > 0, f"{name} {given} must be positive")
+    average = config.optimizer.average
+    _refuse_if(average is not None and not 0 < average < 1, f"--optimizer.average {average} must lie between 0 and 1")
+    objective = config.objective
+    _refuse_if(
+        objective.estimator == "doubly-reparameterized" and objective.bound == "elbo",
+        "the doubly reparameterised estimator belongs to the importance-weighted bound: give --objective.bound iwae, "
+        "or --objective.estimator sticking-the-landing",
+    )
+    _refuse_if(
+        config.objective.warmup_epochs > config.epochs,
+        f"--objective.warmup-epochs {objective.warmup_epochs} is longer than the run of --epochs {config.epochs}",
+    )
+    _refuse_if(
+        config.model.likelihood != "bernoulli" and binarization(config) != "none",
+        f"--model.likelihood {config.model.likelihood} is a density of grey pixels: give --data.binarize none",
+    )
+
+
+def binarization(config: Config) -> Binarize:
+    """How the pixels become zeros and ones, the default resolved.
+
+    Args:
+        config: of a run.
+
+    Returns:
+        The configured word; without one, "dynamic" for grey pixels under a Bernoulli, else "none".
+    """
+    if config.data.binarize is not None:
+        return config.data.binarize
+    grey = config.data.name != "binarized_mnist"
+    return "dynamic" if grey and config.model.likelihood == "bernoulli" else "none"
+
+
+def _refuse_if(impossible: bool, sentence: str) -> None:
+    if impossible:
+        raise RunError(sentence)
+
+
+def write(config: Config, path: Path) -> None:
+    """Write `config.json`.
+
+    Args:
+        config: of a run.
+        path: the file.
+    """
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n")
+
+
+def read(path: Path) -> Config:
+    """Read `config.json`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        RunError: the file is missing, is no JSON, or has fields that this version does not know.
+    """
+    try:
+        return _from_dict(Config, json.loads(path.read_text()))
+    except OSError as error:
+        raise RunError(f"{path.parent} is no run folder: {path.name} cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} is no configuration of this version of jaxvae: {error}") from None
+
+
+def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:
+    """The options in which two configurations differ.
+
+    Args:
+        left: a configuration, or a part of one.
+        right: another of the same type.
+        prefix: before each name.
+
+    Returns:
+        The options' names.
+    """
+    found: list[str] = []
+    for item in dataclasses.fields(left):
+        a, b = getattr(left, item.name), getattr(right, item.name)
+        name = prefix + item.name.replace("_", "-")
+        if dataclasses.is_dataclass(a):
+            found += differences(a, b, name + ".")
+        elif a != b:
+            found.append(name)
+    return found
+
+
+def _from_dict(kind: type, values: dict[str, Any]) -> Any:
+    """A dataclass from JSON, with every field there and of its own type."""
+    hints = typing.get_type_hints(kind)
+    unknown = set(values) ^ {item.name for item in dataclasses.fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown or missing fields {sorted(unknown)}")
+    return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _from_dict(typing.cast(type, hint), value)
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
+        return None if value is None else _convert(hint, value)
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            raise ValueError(f"{value!r} is none of {typing.get_args(hint)}")
+        return value
+    if hint is Path:
+        return Path(value)
+    if hint is float and isinstance(value, int):
+        return float(value)
+    if not isinstance(value, hint):
+        raise ValueError(f"{value!r} is not {hint.__name__}")
+    return value

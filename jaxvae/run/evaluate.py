@@ -1,0 +1,213 @@
+"""The numbers of a run on held-out data, with their protocol."""
+
+import math
+import platform
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxvae import bounds, evaluation, training
+from jaxvae.model import VAE
+from jaxvae.run import build
+from jaxvae.run import config as configuration
+from jaxvae.run.data import Dataset, Split
+from jaxvae.types import Array, Key, Params
+
+BINARISATION = {"binarized_mnist": "static (Larochelle's)"}
+HELD_OUT_KEY = 20140416  # held-out pixels are drawn once, and are the same for every run
+
+
+def held_out(split: Split, binarize: str) -> Array:
+    """Held-out examples as the model sees them; dynamic binarisation draws them once, by a fixed key.
+
+    Args:
+        split: of the data set.
+        binarize: the run's word.
+
+    Returns:
+        [N, H, W, C] in [0, 1].
+    """
+    prepare = training.dynamic_binarization if binarize == "dynamic" else training.grey
+    keys = jax.random.split(jax.random.key(HELD_OUT_KEY), len(split.images))
+    return jax.jit(jax.vmap(prepare))(keys, jnp.asarray(split.images))
+
+
+def mean_image(images: np.ndarray) -> np.ndarray:
+    """The mean of the training images.
+
+    Args:
+        images: [N, H, W, C], uint8 or float32 in [0, 1].
+
+    Returns:
+        [H, W, C] in [0, 1].
+    """
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    return np.asarray(np.mean(images, axis=0, dtype=np.float64) / scale)
+
+
+class Monitor:
+    """The training's own bound on the validation set (on the test set where there is none), after each epoch."""
+
+    def __init__(self, config: configuration.Config, model: VAE, dataset: Dataset):
+        """Prepare the examples.
+
+        Args:
+            config: of the run.
+            model: of the run.
+            dataset: of the run.
+        """
+        self.name = "test" if dataset.valid is None else "valid"
+        self._xs = held_out(dataset.valid or dataset.test, configuration.binarization(config))
+        self._bound = _over_seeds(config, partial(mean_bound, build.bound_of(config), model))
+
+    def __call__(self, params: Params) -> dict[str, Any]:
+        """The mean bound, in nats.
+
+        Args:
+            params: with a leading axis of seeds where there are several.
+
+        Returns:
+            {"valid_bound": a number, or one for each seed}.
+        """
+        return {f"{self.name}_bound": np.asarray(self._bound(jax.random.key(1), params, self._xs)).tolist()}
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def mean_bound(bound: Callable[..., Array], model: VAE, key: Key, params: Params, xs: Array) -> Array:
+    """The mean of a per-example bound over a data set, a thousand examples at a time.
+
+    Args:
+        bound: (model, key, params, x) -> [].
+        model: of the run.
+        key: split into one for each example.
+        params: of the model.
+        xs: [N, *event].
+
+    Returns:
+        [] nats.
+    """
+    return jnp.mean(
+        jax.lax.map(
+            lambda pair: bound(model, pair[0], params, pair[1]), (jax.random.split(key, len(xs)), xs), batch_size=1000
+        )
+    )
+
+
+def _over_seeds(config: configuration.Config, function: Callable) -> Callable:
+    return function if config.num_seeds == 1 else jax.vmap(function, (None, 0, None))
+
+
+def log_likelihoods(
+    model: VAE, key: Key, params: Params, xs: Array, *, num_samples: int, batch_size: int = 20, show: str | None = None
+) -> np.ndarray:
+    """The importance-sampling estimate of log p(x) for every example, with a progress bar.
+
+    Args:
+        model: of the run.
+        key: split into one for each example.
+        params: of the model.
+        xs: [N, *event].
+        num_samples: k.
+        batch_size: examples in one call.
+        show: the progress bar's label; None shows none.
+
+    Returns:
+        [N] nats.
+    """
+    of_batch = bounds.batched(evaluation.log_likelihood)
+    batch_size = min(batch_size, len(xs))
+    key_batches = jax.random.split(key, math.ceil(len(xs) / batch_size))
+    estimates = []
+    for index, key_batch in enumerate(tqdm(key_batches, desc=show, disable=show is None, unit=" batches")):
+        # The last batch is filled up with examples that are then dropped, so that one program serves all.
+        rows = np.arange(index * batch_size, (index + 1) * batch_size) % len(xs)
+        estimates.append(of_batch(model, key_batch, params, xs[rows], num_samples=num_samples))
+    return np.concatenate([np.asarray(e) for e in estimates])[: len(xs)]
+
+
+def result(config: configuration.Config, model: VAE, params: Params, dataset: Dataset, speed: dict[str, float]) -> dict:
+    """The test numbers and their protocol: what `result.json` holds.
+
+    Args:
+        config: of the run.
+        model: of the run.
+        params: with a leading axis of seeds where there are several.
+        dataset: of the run.
+        speed: "wall_seconds" and "images_per_second" of the training.
+
+    Returns:
+        `test_elbo` and `test_nll` in nats, with standard errors over seeds where there are several, else over examples.
+    """
+    binarize = configuration.binarization(config)
+    xs = held_out(dataset.test, binarize)
+    seeds = config.num_seeds
+    of_seed = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(seeds)] if seeds > 1 else [params]
+    evaluated: dict[str, list[np.ndarray]] = {"test_elbo": [], "test_kl": [], "test_log_likelihood": []}
+    examples = min(config.evaluation.examples or len(xs), len(xs))
+    if config.evaluation.num_samples:
+        evaluated["test_nll"] = []
+    for index, seed_params in enumerate(of_seed):
+        log_likelihood, kl = _mean_terms(model, jax.random.key(2), seed_params, xs)
+        evaluated["test_elbo"].append(np.asarray(log_likelihood - kl))
+        evaluated["test_kl"].append(np.asarray(kl))
+        evaluated["test_log_likelihood"].append(np.asarray(log_likelihood))
+        if config.evaluation.num_samples:
+            estimates = log_likelihoods(
+                model,
+                jax.random.key(3),
+                seed_params,
+                xs[:examples],
+                num_samples=config.evaluation.num_samples,
+                show=f"log p(x), seed {config.seed + index}" if seeds > 1 else "log p(x)",
+            )
+            evaluated["test_nll"].append(-estimates)
+    numbers: dict[str, Any] = {}
+    for name, per_seed in evaluated.items():
+        numbers |= _mean_and_error(name, np.stack(per_seed))
+    return numbers | {"protocol": _protocol(config, dataset, binarize, examples) | speed}
+
+
+@partial(jax.jit, static_argnums=0)
+def _mean_terms(model: VAE, key: Key, params: Params, xs: Array) -> tuple[Array, Array]:
+    """log p(x|z) and the KL of each example, [N] each, by one draw."""
+
+    def of_example(pair: tuple[Key, Array]) -> tuple[Array, Array]:
+        terms = model.terms(pair[0], params, pair[1])
+        return terms.log_likelihood, jnp.sum(terms.kl)
+
+    return jax.lax.map(of_example, (jax.random.split(key, len(xs)), xs), batch_size=1000)
+
+
+def _mean_and_error(name: str, values: np.ndarray) -> dict[str, Any]:
+    """The mean of [S, N] values, and its standard error over seeds, or over examples for one seed."""
+    means = values.mean(axis=1)
+    spread = means if len(means) > 1 else values[0]
+    error = spread.std(ddof=1) / math.sqrt(len(spread)) if len(spread) > 1 else float("nan")
+    row: dict[str, Any] = {name: float(means.mean()), f"{name}_standard_error": float(error)}
+    return row | {f"{name}_of_each_seed": means.tolist()} if len(means) > 1 else row
+
+
+def _protocol(config: configuration.Config, dataset: Dataset, binarize: str, examples: int) -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "binarisation": BINARISATION.get(dataset.name, binarize),
+        "bound": config.objective.bound,
+        "k": config.objective.num_samples,
+        "elbo_draws": 1,
+        "nll_k": config.evaluation.num_samples,
+        "nll_examples": examples if config.evaluation.num_samples else 0,
+        "test_examples": len(dataset.test.images),
+        "seeds": [config.seed + s for s in range(config.num_seeds)],
+        "standard_error": "over seeds" if config.num_seeds > 1 else "over test examples",
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "device": f"{device.platform}: {device.device_kind}, {platform.machine()}",
+        "jax": jax.__version__,
+    }
