@@ -144,8 +144,15 @@ def temper(terms: Terms, beta: Array) -> Terms:
     Returns:
         The tempered terms.
 
+    Raises:
+        ValueError: the draws are doubly reparameterised, a gradient that is derived for β = 1 and biased elsewhere.
+
     Source: Higgins et al., "beta-VAE" (2017), equation 4; Bowman et al. (2016) for the warm-up from zero to one.
     """
+    if terms.feedback is not None:
+        raise ValueError(
+            "the doubly reparameterised gradient is unbiased for beta = 1 alone; to temper, take draw=pathwise"
+        )
     log_weight = terms.log_weight
     if log_weight is not None:
         log_weight = terms.log_likelihood + beta * (log_weight - terms.log_likelihood)

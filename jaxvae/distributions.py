@@ -3,7 +3,7 @@
 A distribution here is a frozen dataclass of unconstrained arrays (logits, log scales), registered as a pytree. It has
 no batch axes: `jax.vmap` makes them. Its fields are the names of a network's outputs, so that a decoder which returns
 `{"logits": ...}` becomes a likelihood by `Bernoulli(**outputs)`; `parameters(shape)` tells the shapes of those outputs.
-The densities of pixels with 256 levels are in `jaxvae.pixels`.
+The continuous Bernoulli has a file of its own, and the densities of pixels with 256 levels are in `jaxvae.pixels`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid, softplus
 
+from jaxvae.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.types import Array, Distribution, Key, Shape
 
 LOG_2 = 0.6931471805599453
@@ -168,61 +169,6 @@ class Bernoulli:
     def expectation(self) -> Array:
         """The probability of a one, [*event]."""
         return sigmoid(self.logits)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class ContinuousBernoulli:
-    """Independent pixels in [0, 1] with the Bernoulli's exponent, normalised.
-
-    log p(x) = Σ [x l - softplus(l) + ln C(l)],    C(l) = l / tanh(l/2)
-
-    Args:
-        logits: [*event] l, unbounded.
-
-    Example:
-        >>> float(ContinuousBernoulli(jnp.zeros(3)).log_prob(jnp.full(3, 0.5)))  # l = 0 is the uniform density
-        0.0
-
-    Source: Loaiza-Ganem & Cunningham, "The Continuous Bernoulli" (2019), equations 5 and 6.
-    """
-
-    logits: Array
-
-    @staticmethod
-    def parameters(shape: Shape) -> dict[str, Shape]:
-        """The shapes of the outputs that a network must give for an event of this shape."""
-        return {"logits": shape}
-
-    def sample(self, key: Key) -> Array:
-        """One draw in [0, 1], [*event], through the inverse distribution function: reparameterised."""
-        u = jax.random.uniform(key, self.logits.shape, self.logits.dtype)
-        l, small = _away_from_zero(self.logits)
-        # F⁻¹(u) = ln(1 - u + u eˡ) / l, and u itself at l = 0
-        drawn = jnp.logaddexp(jnp.log(u) + l, jnp.log1p(-u)) / l
-        return jnp.where(small, u + 0.5 * self.logits * u * (1 - u), jnp.clip(drawn, 0, 1))
-
-    def log_prob(self, value: Array) -> Array:
-        """The log density of an event [*event] in [0, 1]: [], in nats."""
-        return jnp.sum(value * self.logits - softplus(self.logits) + self._log_normaliser())
-
-    def expectation(self) -> Array:
-        """The mean 1/(1 - e⁻ˡ) - 1/l, [*event]."""
-        l, small = _away_from_zero(self.logits)
-        # ½ + ½ coth(l/2) - 1/l is the same number, without overflow
-        return jnp.where(small, 0.5 + self.logits / 12 - self.logits**3 / 720, 0.5 + 0.5 / jnp.tanh(0.5 * l) - 1 / l)
-
-    def _log_normaliser(self) -> Array:
-        l, small = _away_from_zero(self.logits)
-        squared = jnp.square(jnp.where(small, self.logits, 0))
-        series = LOG_2 + squared / 12 - 7 * squared**2 / 1440 + 31 * squared**3 / 90720
-        return jnp.where(small, series, jnp.log(l / jnp.tanh(0.5 * l)))
-
-
-def _away_from_zero(logits: Array) -> tuple[Array, Array]:
-    """The logits with those near zero replaced, and where they were: there a series stands for 0/0."""
-    small = jnp.abs(logits) < 0.1
-    return jnp.where(small, jnp.ones_like(logits), logits), small
 
 
 @jax.tree_util.register_dataclass

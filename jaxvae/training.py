@@ -110,9 +110,15 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation, *, decay: flo
 
     Returns:
         (state, key, xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and "gradient_norm".
+        It raises a ValueError where one of `start` and `make_step` was asked for a moving average and the other not.
     """
 
     def step(state: State, key: Key, xs: Array) -> tuple[State, Metrics]:
+        if (decay is None) != (state.average is None):
+            raise ValueError(
+                f"decay={decay}, but the state {'has no' if state.average is None else 'has a'} moving average: "
+                "give start(averaged=True) and make_step(decay=...) together"
+            )
         value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
         (value, (extra, metrics)), gradient = value_and_gradient(key, state.params, state.extra, xs, state.step)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
@@ -137,8 +143,8 @@ def steps(
     """An epoch, or the next `length` steps of one, as one scan over data on the device.
 
     Epoch e visits the data in the order of a permutation drawn from (key, e); its last incomplete batch is left out.
-    All randomness of step t comes from (key, t): a run that is stopped between two calls and goes on from the saved state
-    is the same, bit for bit.
+    All randomness of step t comes from (key, t): a run that is stopped between two calls and goes on from the state it
+    had is the same run, bit for bit. Steps that pass the end of an epoch go on with the order of the next one.
 
     Args:
         state: before the steps. Its `step` tells the position in the epoch.
@@ -147,23 +153,31 @@ def steps(
         step: made by `make_step`.
         prepare: (key, stored example) -> x: `grey`, `dynamic_binarization`, or your own.
         batch_size: B ≤ N.
-        length: how many steps, not past the end of the epoch; None takes a whole epoch.
+        length: how many steps, at most those of an epoch, which None takes.
 
     Returns:
         The state after the steps, and the metrics of every step, each [length].
 
     Raises:
-        ValueError: there are fewer examples than one batch.
+        ValueError: there are fewer examples than one batch, or `length` is not between one and the steps of an epoch.
     """
     per_epoch = len(data) // batch_size
     if per_epoch < 1:
         raise ValueError(f"{len(data)} examples do not fill one batch of {batch_size}; take a smaller batch_size")
+    length = per_epoch if length is None else length
+    if not 1 <= length <= per_epoch:
+        raise ValueError(
+            f"length={length} must lie between 1 and {per_epoch}, the steps of an epoch; call `steps` again"
+        )
     key_order, key_steps = jax.random.split(key)
+
+    def batches_of(epoch: Array) -> Array:
+        order = jax.random.permutation(jax.random.fold_in(key_order, epoch), len(data))
+        return order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
+
     epoch, position = jnp.divmod(state.step, per_epoch)
-    order = jax.random.permutation(jax.random.fold_in(key_order, epoch), len(data))
-    batches = order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
-    if length is not None:
-        batches = jax.lax.dynamic_slice_in_dim(batches, position, length)
+    batches = jnp.concatenate([batches_of(epoch), batches_of(epoch + 1)])
+    batches = jax.lax.dynamic_slice_in_dim(batches, position, length)
 
     def one(state: State, rows: Array) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
