@@ -16,7 +16,7 @@ from typing import Any
 
 from jaxvae.run.report_style import STYLE
 
-ORDER = ("learning_curves", "reconstructions", "samples", "manifold", "latent")  # by how a file's name begins
+ORDER = ("learning_curves", "curves", "reconstructions", "samples", "manifold", "latent")  # by how a file's name begins
 WORDS = {"elbo": "ELBO", "nll": "NLL", "iwae": "IWAE", "kl": "KL", "vae": "VAE", "mse": "MSE", "k": "k"}
 IN_NATS = {"elbo", "nll", "iwae", "kl", "bound", "likelihood", "gap", "rate", "distortion"}
 ERROR = "_standard_error"

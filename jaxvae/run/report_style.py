@@ -64,18 +64,18 @@ pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere;
   font: 14px/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 summary { cursor: pointer; font-weight: 550; }
 details[open] summary { margin-bottom: 12px; }
-@media (max-width: 800px) {
+@media screen and (max-width: 800px) {
   main { padding: 32px 16px 48px; }
   h1 { font-size: 30px; }
   .lead { font-size: 17px; }
   .results { grid-template-columns: minmax(0, 1fr); gap: 28px; padding: 22px 20px; }
   figure.narrow { flex: 1 1 100%; }
 }
-@media (max-width: 560px) {
+@media screen and (max-width: 560px) {
   .large b { font-size: 40px; }
   .wide .echo { display: block; }
 }
-@media (max-width: 430px) {
+@media screen and (max-width: 430px) {
   .echo { display: block; }
 }
 @media print {
@@ -83,6 +83,13 @@ details[open] summary { margin-bottom: 12px; }
     --shadow: none; --dim: none; }
   body { font-size: 10.5pt; }
   main { max-width: none; padding: 0; }
+  header, section { margin-bottom: 20pt; }
+  .results { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); gap: 20pt; padding: 14pt; }
+  .tiles.large { grid-template-columns: repeat(auto-fit, minmax(130pt, 1fr)); gap: 12pt; }
+  .large b { font-size: 28pt; }
+  table { font-size: 9pt; }
+  figure { padding: 0; }
+  figure.narrow { flex: 0 1 calc(50% - 12px); min-width: 0; }
   .results, pre, details { border: 1px solid var(--rule); }
   figure, .results, tr, pre { break-inside: avoid; }
   h2 { break-after: avoid; }
