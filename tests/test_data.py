@@ -379,24 +379,15 @@ def test_two_processes_prepare_at_once(tmp_path):
 
 
 @needs("mnist")
-def test_the_second_load_imports_no_tensorflow_datasets(folder):
+def test_neither_the_second_load_nor_digits_import_tensorflow_or_its_datasets(folder):
     load("mnist", source=SOURCE, folder=folder)
     code = (
         "import sys; from jaxvae.run.data import load\n"
-        "data = load('mnist', folder=sys.argv[1])\n"
-        "print(data.train.images.shape, [m for m in ('tensorflow', 'tensorflow_datasets') if m in sys.modules])"
+        "print(load('mnist', folder=sys.argv[1]).train.images.shape, load('digits').train.images.shape)\n"
+        "print([name for name in ('tensorflow', 'tensorflow_datasets') if name in sys.modules])"
     )
     result = run_python(code, folder)
-    assert result.stdout == "(50000, 28, 28, 1) []\n", result.stderr
-
-
-def test_digits_need_neither_tensorflow_nor_its_datasets():
-    code = (
-        "import sys; from jaxvae.run.data import load\n"
-        "print(load('digits').name, [m for m in ('tensorflow', 'tensorflow_datasets') if m in sys.modules])"
-    )
-    result = run_python(code)
-    assert result.stdout == "digits []\n", result.stderr
+    assert result.stdout == "(50000, 28, 28, 1) (1297, 8, 8, 1)\n[]\n", result.stderr
 
 
 # --- binarisation
