@@ -110,12 +110,18 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
                     return _value(value)
         return ""
 
-    data, epochs, seeds, bound = find("dataset", "data"), find("epochs"), find("seeds"), protocol.get("bound")
+    data, epochs, seeds, bound = (
+        find("dataset", "data"),
+        find("epochs"),
+        protocol.get("seeds", 1),
+        protocol.get("bound"),
+    )
+    seeds = len(seeds) if isinstance(seeds, list) else seeds  # which ones, or how many
     sentence = "A variational auto-encoder"
     sentence += f" trained on {data}" if data else ""
     sentence += f" for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
     sentence += f", measured by the {_label(str(bound), first=False)}" if bound else ""
-    sentence += f", with {seeds} seeds" if seeds not in ("", "1") else ""
+    sentence += f", with {seeds} seeds" if seeds != 1 else ""
     return sentence + "."
 
 
@@ -180,7 +186,9 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> st
     if protocol:
         rows = ""
         for key, value in _flat(protocol):
-            label, unit = (key.removesuffix("_seconds"), " s") if key.endswith("_seconds") else (key, "")
+            unit = " s" if key.endswith("_seconds") else ""
+            value = round(value, 1) if unit and isinstance(value, float) else value
+            label = "wall time" if key == "wall_seconds" else key.removesuffix("_seconds")
             rows += f"<tr><th>{escape(_label(label))}</th><td>{escape(_value(value))}{unit}</td></tr>"
         aside = f'<table class="protocol"><caption>Protocol</caption>{rows}</table>'
     else:
@@ -278,8 +286,14 @@ def _how(config: dict[str, Any], metrics: Path) -> str:
     return f"<section>{''.join(parts)}{_log(metrics)}</section>"
 
 
+def _mean(value: Any) -> Any:
+    """Of several seeds' numbers the mean; anything else as it is."""
+    numbers = isinstance(value, list) and value and all(isinstance(v, (int, float)) for v in value)
+    return sum(value) / len(value) if numbers else value
+
+
 def _log(metrics: Path) -> str:
-    """About a dozen lines of the log, evenly spread, folded away."""
+    """About a dozen lines of the log, evenly spread, folded away; of several seeds the means."""
     lines, lost = [], 0
     for text in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.is_file() else ():
         try:
@@ -287,7 +301,7 @@ def _log(metrics: Path) -> str:
         except ValueError:
             line = None
         if isinstance(line, dict):
-            lines.append(line)
+            lines.append({key: _mean(value) for key, value in line.items()})
         elif text.strip():
             lost += 1
     if not lines:
