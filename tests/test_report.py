@@ -51,7 +51,13 @@ def run(tmp_path):
     """A run folder with all that may lie in one."""
     folder = tmp_path / "a_run"
     save(
-        folder / "config.json", {"data": {"name": "digits"}, "optimizer": {"lr": 0.001}, "command": "train --k 50 <x>"}
+        folder / "config.json",
+        {
+            "data": {"name": "digits"},
+            "objective": {"bound": "iwae"},
+            "optimizer": {"lr": 0.001},
+            "command": "train --k 50 <x>",
+        },
     )
     protocol = {"dataset": "digits", "split": "1297/200/300", "bound": "iwae_bound", "k": 5000, "seeds": 3}
     protocol |= {"epochs": 200, "wall_time_seconds": 312.5}
@@ -99,7 +105,7 @@ def test_numbers_stand_beside_their_protocol(run):
     assert "Test ELBO −88.50 nats" in text
     assert "Active units 9 ± one" in text
     assert "Dataset digits Split 1297/200/300 Bound iwae_bound k 5,000 Seeds 3 Epochs 200 Wall time 312.5 s" in text
-    assert "trained on digits for 200 epochs, measured by the IWAE bound, with 3 seeds." in text
+    assert "trained on digits to maximise the IWAE bound, for 200 epochs, with 3 seeds." in text
 
 
 def test_everything_is_escaped(run):
@@ -115,7 +121,7 @@ def test_sections_configuration_command_and_log(run):
     assert "A swap One." in page.text
     assert "100 0.9641 all –" in page.text
     assert "The figure gone.png is missing." in page.text
-    assert "data.name digits optimizer.lr 0.001" in page.text
+    assert "data.name digits objective.bound iwae optimizer.lr 0.001" in page.text
     assert "train --k 50 <x>" in page.text
     assert "12 of 50 lines; 1 unreadable" in page.text
     assert "490 49 −51" in page.text, "the last line of the log"
@@ -179,3 +185,13 @@ def test_a_folder_that_is_no_run_and_broken_files_are_refused(tmp_path):
 )
 def test_a_number_is_written_to_its_errors_second_digit(value, error, wanted):
     assert report._measured(value, error) == wanted
+
+
+def test_several_seeds_are_counted_and_their_log_is_averaged(tmp_path):
+    save(tmp_path / "config.json", {})
+    save(tmp_path / "result.json", {"elbo": -1.0, "elbo_of_each_seed": [-1.5, -0.5], "protocol": {"seeds": [0, 1]}})
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 3, "train_bound": [-1.5, -4.5]}))
+    text = Page(report.write(tmp_path)).text
+    assert "A variational auto-encoder, with 2 seeds." in text
+    assert "Step Train bound 3 −3" in text
+    assert "each seed" not in text

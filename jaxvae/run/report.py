@@ -110,17 +110,16 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
                     return _value(value)
         return ""
 
-    data, epochs, seeds, bound = (
-        find("dataset", "data"),
-        find("epochs"),
-        protocol.get("seeds", 1),
-        protocol.get("bound"),
-    )
+    data, epochs, seeds = find("dataset", "data"), find("epochs"), protocol.get("seeds", 1)
     seeds = len(seeds) if isinstance(seeds, list) else seeds  # which ones, or how many
+    objective = config.get("objective")
+    bound = objective.get("bound", "") if isinstance(objective, dict) else objective or config.get("bound", "")
+    bound = _label(str(bound), first=False)
+    bound += "" if not bound or "ELBO" in bound or "bound" in bound else " bound"
     sentence = "A variational auto-encoder"
     sentence += f" trained on {data}" if data else ""
-    sentence += f" for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
-    sentence += f", measured by the {_label(str(bound), first=False)}" if bound else ""
+    sentence += f" to maximise the {bound}" if bound else ""
+    sentence += f", for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
     sentence += f", with {seeds} seeds" if seeds != 1 else ""
     return sentence + "."
 
