@@ -1,0 +1,117 @@
+"""The figures of `latent_variable`: one for one latent dimension, one for two."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.axes import Axes
+
+from experiments.foundations.figure import LINES, panels
+from experiments.foundations.latent_variable import Gaussian, Model, cell_probabilities, curve, log_posterior
+from jaxvae.distributions import Normal
+from jaxvae.run.figure_page import WIDE, page
+from jaxvae.types import Array
+
+DENSITY = "Blues"
+LIMITS = {"curve": ((-0.4, 2.0), (-1.6, 1.6)), "paraboloid": ((-0.8, 3.6), (-2.2, 2.2))}
+
+
+def draw(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any]]) -> None:
+    """Write the figure that belongs to the model's number of latent dimensions.
+
+    Args:
+        path: the PNG.
+        model: with one or two latent dimensions.
+        xs: [N, 2] ancestral samples.
+        posteriors: for each observed example, "x" and the Gaussians "diagonal" and, in two dimensions, "full".
+    """
+    (_one_dimension if model.latent == 1 else _two_dimensions)(path, model, xs, posteriors)
+
+
+def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any]]) -> None:
+    caption = (
+        "Every z has a place on the curve, and σ blurs it; integrating z out of the joint (top left) gives the density "
+        "of x (top right), which ancestral samples follow (histogram). The posterior of the first example is nearly "
+        "Gaussian; the second lies where the curve crosses itself, and the best Gaussian must choose one of two modes."
+    )
+    with page(path, "One latent dimension bent into the plane", caption, width=WIDE, height=1060) as place:
+        joint, density = panels(place, ("Joint density of x₁ and z", "Density of x, with samples"), height=560)
+        titles = ["Marginal of x₁", *(_title(i, posterior) for i, posterior in enumerate(posteriors))]
+        marginal, *below = panels(place, titles, top=560, height=500)
+        z, x = jnp.linspace(-3, 3, 301), jnp.linspace(*LIMITS["curve"][0], 241)
+        means = jax.vmap(curve)(z[:, None])
+        likelihood = jnp.exp(-0.5 * jnp.square((x[:, None] - means[None, :, 0]) / model.scale))
+        joint.pcolormesh(z, x, likelihood * jnp.exp(-0.5 * jnp.square(z))[None, :], cmap=DENSITY, rasterized=True)
+        joint.plot(z, means[:, 0], color=LINES[1], lw=1.4, label="f₁(z)")
+        joint.set(xlabel="z", ylabel="x₁")
+        joint.legend(loc="upper left")
+        _density(density, model, xs)
+        density.plot(*means.T, color=LINES[1], lw=1.4)
+        _observed(density, posteriors)
+        edges = jnp.linspace(-0.6, 2.2, 71)
+        exact = cell_probabilities(model.f, model.scale, (edges, jnp.array([-jnp.inf, jnp.inf])), model.on)[:, 0]
+        marginal.hist(xs[:, 0], edges, density=True, color="#d8dee4", label="samples")
+        marginal.plot(0.5 * (edges[1:] + edges[:-1]), exact / jnp.diff(edges), color=LINES[0], lw=1.8, label="integral")
+        marginal.set(xlabel="x₁", ylabel="density")
+        marginal.legend()
+        for axes, posterior in zip(below, posteriors, strict=True):
+            nodes, q = model.on.z[:, 0], posterior["diagonal"]
+            density_of_q = jnp.exp(jax.vmap(Normal(q.mean, jnp.log(q.factor[0])).log_prob)(model.on.z))
+            exact = jnp.exp(log_posterior(model.f, model.scale, posterior["x"], model.on))
+            axes.fill_between(nodes, exact, color=LINES[0], alpha=0.25, lw=0)
+            axes.plot(nodes, exact, color=LINES[0], lw=1.8, label="posterior")
+            axes.plot(nodes, density_of_q, color=LINES[1], lw=1.8, label=f"Gaussian, KL {float(q.kl):.2f}")
+            axes.set(xlabel="z", ylabel="density", xlim=(-3, 3))
+            axes.legend(loc="upper left")
+
+
+def _two_dimensions(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any]]) -> None:
+    caption = (
+        "Left: the density of x, by quadrature, and samples from it. Right: the exact posterior of the two marked "
+        "examples (blue) with the contours of one and two standard deviations of the best Gaussians, and their "
+        "KL in nats. It is a bent arc: a diagonal Gaussian must shrink to fit inside; a full covariance can lean along "
+        "it, but cannot bend; and of two modes each takes one."
+    )
+    titles = ("Density of x, with samples", *(_title(i, posterior) for i, posterior in enumerate(posteriors)))
+    with page(path, "Two latent dimensions folded over", caption, width=WIDE, height=540) as place:
+        density, *others = panels(place, titles, height=540)
+        _density(density, model, xs)
+        _observed(density, posteriors)
+        side = round(len(model.on.z) ** 0.5)
+        line = model.on.z[:side, 1]
+        for axes, posterior in zip(others, posteriors, strict=True):
+            exact = jnp.exp(log_posterior(model.f, model.scale, posterior["x"], model.on)).reshape(side, side)
+            axes.pcolormesh(line, line, exact.T, cmap=DENSITY, shading="gouraud", rasterized=True)
+            for colour, shape in zip((LINES[1], LINES[2]), ("diagonal", "full"), strict=True):
+                _ellipses(axes, posterior[shape], colour, f"{shape}, KL {float(posterior[shape].kl):.2f}")
+            axes.set(xlabel="z₁", ylabel="z₂", xlim=(-1.8, 2.6), ylim=(-2.2, 2.2))
+            axes.legend(loc="lower left")
+
+
+def _title(index: int, posterior: dict[str, Any]) -> str:
+    first, second = np.asarray(posterior["x"]).round(2)
+    return f"Posterior {'AB'[index]}, x = ({first:g}, {second:g})".replace("-", "−")
+
+
+def _density(axes: Axes, model: Model, xs: Array) -> None:
+    edges = tuple(jnp.linspace(*limits, 121) for limits in LIMITS[model.name])
+    cells = cell_probabilities(model.f, model.scale, edges, model.on)
+    axes.pcolormesh(*edges, cells.T, cmap=DENSITY, rasterized=True)
+    axes.plot(*xs[:700].T, ".", color="black", ms=1.2, alpha=0.6)
+    axes.set(xlabel="x₁", ylabel="x₂", xlim=LIMITS[model.name][0], ylim=LIMITS[model.name][1])
+
+
+def _observed(axes: Axes, posteriors: Sequence[dict[str, Any]]) -> None:
+    for name, posterior in zip("AB", posteriors, strict=True):
+        axes.plot(*posterior["x"], "o", color=LINES[1], ms=5, mec="white", mew=0.8)
+        axes.annotate(name, posterior["x"], (6, 5), textcoords="offset points", color=LINES[1], fontweight="bold")
+
+
+def _ellipses(axes: Axes, q: Gaussian, colour: str, label: str) -> None:
+    angle = jnp.linspace(0, 2 * jnp.pi, 200)
+    circle = q.factor @ jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+    for radius in (1, 2):
+        axes.plot(*(q.mean[:, None] + radius * circle), color=colour, lw=1.5, label=label if radius == 1 else None)
