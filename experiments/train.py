@@ -1,5 +1,6 @@
 """Train a VAE on one data set: `python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3`."""
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ def main(options: Options) -> int:
     _check_pixels(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])
     place.mkdir(parents=True, exist_ok=True)
-    config.write(settings, place / "config.json")
+    if not options.resume:
+        config.write(
+            settings, place / "config.json", command=shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
+        )
     folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
     print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
 

@@ -124,7 +124,7 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation, *, decay: flo
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average if decay is None else optax.incremental_update(params, state.average, 1 - decay)
-        metrics = metrics | {"loss": value, "gradient_norm": optax.global_norm(gradient)}
+        metrics = metrics | {"loss": value, "gradient_norm": optax.tree.norm(gradient)}
         return State(state.step + 1, params, average, optimizer_state, extra), metrics
 
     return step

@@ -180,7 +180,12 @@ def check(config: Config) -> None:
         "or --objective.estimator sticking-the-landing",
     )
     _refuse_if(
-        config.objective.warmup_epochs > config.epochs,
+        objective.estimator == "doubly-reparameterized" and (objective.beta != 1 or objective.warmup_epochs > 0),
+        "the doubly reparameterised estimator is unbiased for a beta of 1 alone: leave out --objective.beta and "
+        "--objective.warmup-epochs, or give --objective.estimator pathwise",
+    )
+    _refuse_if(
+        objective.warmup_epochs > config.epochs,
         f"--objective.warmup-epochs {objective.warmup_epochs} is longer than the run of --epochs {config.epochs}",
     )
     _refuse_if(
@@ -209,14 +214,15 @@ def _refuse_if(impossible: bool, sentence: str) -> None:
         raise RunError(sentence)
 
 
-def write(config: Config, path: Path) -> None:
+def write(config: Config, path: Path, *, command: str) -> None:
     """Write `config.json`.
 
     Args:
         config: of a run.
         path: the file.
+        command: the command line that began the run; it is shown in the report, and not read back.
     """
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2, default=str) + "\n")
+    path.write_text(json.dumps(dataclasses.asdict(config) | {"command": command}, indent=2, default=str) + "\n")
 
 
 def read(path: Path) -> Config:
@@ -232,7 +238,8 @@ def read(path: Path) -> Config:
         RunError: the file is missing, is no JSON, or has fields that this version does not know.
     """
     try:
-        return _from_dict(Config, json.loads(path.read_text()))
+        values = json.loads(path.read_text())
+        return _from_dict(Config, {name: values[name] for name in values if name != "command"})
     except OSError as error:
         raise RunError(f"{path.parent} is no run folder: {path.name} cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -273,7 +280,7 @@ def _from_dict(kind: type, values: dict[str, Any]) -> Any:
 def _convert(hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return _from_dict(typing.cast(type, hint), value)
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # a Literal | None is of the older kind
         hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
         return None if value is None else _convert(hint, value)
     if typing.get_origin(hint) is Literal:

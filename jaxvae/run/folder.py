@@ -69,7 +69,9 @@ def open_run(folder: str | Path, *, seed: int = 0) -> Run:
     shape = _image_shape(folder)
     model = build.model_of(config, shape)
     checkpoints = Checkpoints(folder / "checkpoints", writable=False)
-    state = checkpoints.restore(jax.eval_shape(lambda: initial_state(config, model, shape, num_steps=1)))
+    state = checkpoints.restore(
+        jax.eval_shape(lambda: initial_state(config, model, shape, num_steps=config.optimizer.warmup_steps + 1))
+    )
     checkpoints.close()
     params = evaluated_params(state)
     if config.num_seeds > 1:

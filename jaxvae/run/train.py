@@ -59,6 +59,11 @@ def train(config: configuration.Config, folder: Path, model: VAE, dataset: Datas
     if per_epoch < 1:
         raise RunError(f"{len(images)} training examples do not fill a batch: give a --batch-size of at most that")
     num_steps = config.epochs * per_epoch
+    if config.optimizer.warmup_steps >= num_steps:
+        raise RunError(
+            f"--optimizer.warmup-steps {config.optimizer.warmup_steps} is not shorter than the run of {num_steps} steps "
+            f"({config.epochs} epochs of {per_epoch}): warm up for less, or train for longer"
+        )
     mean_image = evaluate.mean_image(images) if config.model.mean_bias else None
     state = initial_state(config, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
     checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)
