@@ -111,18 +111,18 @@ def log_weight_of(model: VAE, params: Params, x: Array) -> Callable[[Key], Array
 
 
 def _log_mean_exp_of_draws(log_weight: Callable[[Key], Array], key: Key, *, num_samples: int, chunk: int) -> Array:
-    """ln 1/k Σ_i exp(log_weight(key_i)) as a scan over chunks with a running logsumexp."""
+    """ln 1/k Σ_i exp(log_weight(key_i)), chunk after chunk, with a running logsumexp."""
     if num_samples < 1 or chunk < 1:
         raise ValueError(f"num_samples={num_samples} and chunk={chunk} must both be at least one")
     chunk = min(chunk, num_samples)
     num_chunks = math.ceil(num_samples / chunk)
 
-    def accumulate(running: Array, index: Array) -> tuple[Array, None]:
+    def accumulate(index: Array, running: Array) -> Array:
         keys = jax.random.split(jax.random.fold_in(key, index), chunk)
         drawn = index * chunk + jnp.arange(chunk) < num_samples
         log_weights = jnp.where(drawn, jax.vmap(log_weight)(keys), -jnp.inf)
-        return jnp.logaddexp(running, logsumexp(log_weights)), None
+        return jnp.logaddexp(running, logsumexp(log_weights))
 
     dtype = jax.eval_shape(log_weight, key).dtype
-    total, _ = jax.lax.scan(accumulate, jnp.asarray(-jnp.inf, dtype), jnp.arange(num_chunks))
+    total = jax.lax.fori_loop(0, num_chunks, accumulate, jnp.asarray(-jnp.inf, dtype))
     return total - jnp.log(jnp.asarray(num_samples, dtype))
