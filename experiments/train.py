@@ -38,7 +38,7 @@ def main(options: Options) -> int:
     config.check(settings)
     place, settings = _run_folder(options, settings)
     dataset = folder.data_of(settings)
-    _check_pixels(settings, dataset)
+    train.check_data(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])
     place.mkdir(parents=True, exist_ok=True)
     if not options.resume:
@@ -101,17 +101,6 @@ def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config
 
 def _names(runs: Path) -> str:
     return ", ".join(sorted(path.parent.name for path in runs.glob("*/config.json"))) or f"no runs in {runs}"
-
-
-def _check_pixels(settings: config.Config, dataset: folder.Dataset) -> None:
-    """A Bernoulli is a density over {0, 1} only."""
-    if settings.model.likelihood == "bernoulli" and config.binarization(settings) == "none":
-        pixels = dataset.test.images
-        if np.any((pixels != 0) & (pixels != pixels.dtype.type(255 if pixels.dtype == np.uint8 else 1))):
-            raise RunError(
-                f"{dataset.name} has grey pixels, for which a Bernoulli has no density: give --data.binarize dynamic "
-                "(or static, threshold), or --model.likelihood continuous-bernoulli"
-            )
 
 
 def _print_result(result: dict) -> None:

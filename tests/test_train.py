@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,13 +11,14 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxvae
 from experiments.train import Options, main
-from jaxvae.run import RunError, evaluate
+from jaxvae.run import RunError, build, evaluate
 from jaxvae.run.config import Checkpoints, Config, Data, Evaluation, Model, Objective, Optimizer
-from jaxvae.run.folder import data_of, open_run
+from jaxvae.run.folder import data_of, initial_state, open_run
 from jaxvae.run.train import Diverged, check_finite
 
 REPOSITORY = Path(__file__).parents[1]
@@ -137,6 +138,7 @@ def test_a_bernoulli_refuses_grey_pixels(tmp_path):
 def test_a_batch_that_the_data_does_not_fill_is_refused(tmp_path):
     with pytest.raises(RunError, match="1297 training examples do not fill a batch"):
         main(replace(QUICK, runs=tmp_path, batch_size=2000))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_warm_up_longer_than_the_run_is_refused(tmp_path):
@@ -144,15 +146,23 @@ def test_a_warm_up_longer_than_the_run_is_refused(tmp_path):
         main(replace(QUICK, runs=tmp_path, optimizer=Optimizer(warmup_steps=24)))
 
 
-def test_divergence_names_the_step_and_the_term_and_keeps_the_last_good_checkpoint(tmp_path, capsys):
-    options = replace(QUICK, runs=tmp_path, epochs=40, checkpoints=Checkpoints(seconds=0))
-    # The rate rises from nothing, so that the first epochs are good ones and are saved.
-    assert main(replace(options, optimizer=Optimizer(lr=1e12, warmup_steps=400, schedule="cosine"))) == 1
+@pytest.mark.parametrize(
+    ("blown_up_at", "sentence"), [(30, "step 32 is not finite: log_likelihood is nan"), (47, "the update of step 48")]
+)
+def test_divergence_names_the_step_and_the_term_and_keeps_the_last_good_checkpoint(
+    blown_up_at, sentence, tmp_path, monkeypatch, capsys
+):
+    def optimizer_that_blows_up(config, num_steps):
+        return optax.sgd(lambda step: jnp.where(step == blown_up_at, jnp.inf, 1e-3))
+
+    monkeypatch.setattr(build, "optimizer_of", optimizer_that_blows_up)
+    assert main(replace(QUICK, runs=tmp_path, epochs=5, checkpoints=Checkpoints(seconds=0))) == 1
     message = capsys.readouterr().err
-    assert re.search(r"error: step \d+ is not finite: \w+ is ", message)
+    assert f"error: {sentence}" in message
     assert "last good checkpoint" in message
-    _, params = jaxvae.load(tmp_path / "run")
-    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(params))
+    run = open_run(tmp_path / "run")
+    assert run.step == blown_up_at // 12 * 12  # an epoch has twelve steps, and each was saved
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(run.params))
 
 
 def test_the_first_term_that_is_not_finite_is_named():
@@ -214,9 +224,6 @@ def test_convolutions_warm_up_average_and_mean_bias_train_together(tmp_path):
 
 
 def test_the_mean_bias_starts_the_decoder_at_the_mean_image():
-    from jaxvae.run import build
-    from jaxvae.run.folder import initial_state
-
     config = Config(model=Model(mean_bias=True))
     model = build.model_of(config, (8, 8, 1))
     mean = np.linspace(0.1, 0.9, 64).reshape(8, 8, 1)
@@ -236,8 +243,6 @@ def test_users_own_arrays_train(tmp_path):
 
 @pytest.mark.parametrize("damage", ["no config", "no checkpoint", "cut checkpoint"])
 def test_a_damaged_run_is_refused_with_a_sentence(damage, trained, tmp_path):
-    import shutil
-
     folder = tmp_path / "run"
     shutil.copytree(trained[0], folder)
     if damage == "no config":

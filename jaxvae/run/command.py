@@ -28,6 +28,9 @@ def command(main: Callable[[Any], int | None], options: type) -> None:
         sys.exit(main(tyro.cli(options, prog=_program())) or 0)
     except (RunError, DataError) as error:
         sys.exit(_complain(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
 
 
 def keep_compiled_programs() -> None:

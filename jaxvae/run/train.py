@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,58 +56,94 @@ def train(config: configuration.Config, folder: Path, model: VAE, dataset: Datas
     """
     images = dataset.train.images
     per_epoch = len(images) // config.batch_size
-    if per_epoch < 1:
-        raise RunError(f"{len(images)} training examples do not fill a batch: give a --batch-size of at most that")
     num_steps = config.epochs * per_epoch
-    if config.optimizer.warmup_steps >= num_steps:
-        raise RunError(
-            f"--optimizer.warmup-steps {config.optimizer.warmup_steps} is not shorter than the run of {num_steps} steps "
-            f"({config.epochs} epochs of {per_epoch}): warm up for less, or train for longer"
-        )
     mean_image = evaluate.mean_image(images) if config.model.mean_bias else None
     state = initial_state(config, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)
-    if checkpoints.latest() is not None:
-        state = checkpoints.restore(state)
-    step = int(np.ravel(state.step)[0])
-    log = Log(folder, step=step)
-    advance = _compiled_steps(config, model, jnp.asarray(images), num_steps, per_epoch)
-    monitor = evaluate.Monitor(config, model, dataset)
-    seen_lengths: set[int] = set()
-    steady_images, steady_seconds, began, saved = 0, 0.0, time.monotonic(), time.monotonic()
-    bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2)
-    with _stop_signals() as received, bar:
-        while step < num_steps and not received():
-            length = min(LONGEST_CALL, per_epoch - step % per_epoch)
-            called = time.monotonic()
-            state, metrics = advance(state, length=length)
-            metrics = jax.device_get(metrics)
-            if length in seen_lengths:
-                steady_images += length * config.batch_size * config.num_seeds
-                steady_seconds += time.monotonic() - called
-            seen_lengths.add(length)
-            try:
+    with closing(Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)) as checkpoints:
+        if checkpoints.latest() is not None:
+            state = checkpoints.restore(state)
+        step = int(np.ravel(state.step)[0])
+        advance = _compiled_steps(config, model, jnp.asarray(images), num_steps, per_epoch)
+        monitor = evaluate.Monitor(config, model, dataset)
+        pace, began, saved = _Pace(), time.monotonic(), time.monotonic()
+        bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2)
+        with closing(Log(folder, step=step)) as log, _stop_signals() as received, bar:
+            while step < num_steps and not received():
+                length = min(LONGEST_CALL, per_epoch - step % per_epoch)
+                called = time.monotonic()
+                state, metrics = advance(state, length=length)
+                metrics = jax.device_get(metrics)
+                pace.count(length, time.monotonic() - called)
                 check_finite(metrics, first_step=step)
-            except Diverged:
-                checkpoints.close()
-                log.close()
-                raise
-            step += length
-            row = {"step": step, "epoch": step / per_epoch}
-            row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
-            if step % per_epoch == 0:
-                row |= monitor(evaluated_params(state))
-            log.write(row)
-            bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
-            bar.update(length)
-            if time.monotonic() - saved >= config.checkpoints.seconds:
-                checkpoints.save(step, state)
-                saved = time.monotonic()
+                step += length
+                row = {"step": step, "epoch": step / per_epoch}
+                row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
+                if step % per_epoch == 0:
+                    row |= monitor(evaluated_params(state))
+                log.write(row)
+                bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
+                bar.update(length)
+                if time.monotonic() - saved >= config.checkpoints.seconds:
+                    _save(checkpoints, step, state)
+                    saved = time.monotonic()
+            stopped_by = received() if step < num_steps else None
+        _save(checkpoints, step, state)
+    rate = pace.steps_per_second() * config.batch_size * config.num_seeds
+    return Trained(state, stopped_by, time.monotonic() - began, rate)
+
+
+def check_data(config: configuration.Config, dataset: Dataset) -> None:
+    """Refuse what the configuration and the data cannot be together.
+
+    Args:
+        config: of a run.
+        dataset: its data.
+
+    Raises:
+        RunError: a batch is larger than the data, the warm-up longer than the run, or pixels are grey for a Bernoulli.
+    """
+    per_epoch = len(dataset.train.images) // config.batch_size
+    if per_epoch < 1:
+        raise RunError(
+            f"{len(dataset.train.images)} training examples do not fill a batch of {config.batch_size}: "
+            "give a smaller --batch-size"
+        )
+    if config.optimizer.warmup_steps >= config.epochs * per_epoch:
+        raise RunError(
+            f"--optimizer.warmup-steps {config.optimizer.warmup_steps} is not shorter than the run of "
+            f"{config.epochs * per_epoch} steps ({config.epochs} epochs of {per_epoch}): warm up for less, or train longer"
+        )
+    if config.model.likelihood == "bernoulli" and configuration.binarization(config) == "none":
+        pixels = dataset.test.images
+        if np.any((pixels != 0) & (pixels != (255 if pixels.dtype == np.uint8 else 1))):
+            raise RunError(
+                f"{dataset.name} has grey pixels, for which a Bernoulli has no density: give --data.binarize dynamic "
+                "(or static, threshold), or --model.likelihood continuous-bernoulli"
+            )
+
+
+class _Pace:
+    """Steps per second in steady state: the first call of each length, which compiles, is left out."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._steps, self._seconds = 0, 0.0
+
+    def count(self, length: int, seconds: float) -> None:
+        if length in self._seen:
+            self._steps += length
+            self._seconds += seconds
+        self._seen.add(length)
+
+    def steps_per_second(self) -> float:
+        return self._steps / self._seconds if self._seconds else float("nan")
+
+
+def _save(checkpoints: Checkpoints, step: int, state: training.State) -> None:
+    """Save a state that is good: an update can overflow after the last loss that showed it."""
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
+        raise Diverged(f"the update of step {step} is not finite: it overflowed the parameters")
     checkpoints.save(step, state)
-    checkpoints.close()
-    log.close()
-    rate = steady_images / steady_seconds if steady_seconds else float("nan")
-    return Trained(state, received() if step < num_steps else None, time.monotonic() - began, rate)
 
 
 def check_finite(metrics: dict[str, np.ndarray], *, first_step: int) -> None:
