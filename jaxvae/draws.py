@@ -79,7 +79,8 @@ def doubly_reparameterized(key: Key, posterior: Distribution) -> Draw:
 
 @jax.custom_vjp
 def _gate(value: Array) -> tuple[Array, Array]:
-    return value, jnp.zeros((), value.dtype)
+    # A zero that depends on the value: under `vmap` a constant would be one for all draws, and its cotangent their sum.
+    return value, 0 * jnp.sum(value)
 
 
 def _gate_forward(value: Array) -> tuple[tuple[Array, Array], None]:
