@@ -11,7 +11,7 @@ import numpy as np
 from jaxvae.model import VAE
 from jaxvae.run import config as configuration
 from jaxvae.run import figures, logs
-from jaxvae.run.data import Dataset
+from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import held_out
 from jaxvae.types import Array, Key, Params
 
@@ -31,19 +31,34 @@ def draw(folder: Path, config: configuration.Config, model: VAE, params: Params,
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
-    xs = held_out(dataset.test, configuration.binarization(config))[:CODES]
-    figures.reconstructions(place / "reconstructions.png", np.asarray(xs[:36]), reconstruct(model, params, xs[:36]))
+    test = spread(dataset.test, CODES)
+    xs = held_out(test, configuration.binarization(config))
+    shown = held_out(spread(dataset.test, 36), configuration.binarization(config))
+    figures.reconstructions(place / "reconstructions.png", np.asarray(shown), reconstruct(model, params, shown))
     figures.samples(
         place / "samples.png",
         prior_means(model, jax.random.key(4), params, num_samples=100),
         title="Samples from the prior",
         caption="The decoder's mean for 100 draws z ~ p(z): look for whole, varied shapes.",
     )
-    labels = None if dataset.test.labels is None else dataset.test.labels[: len(xs)]
-    figures.latent_scatter(place / "latent.png", encode(model, params, xs), labels)
+    figures.latent_scatter(place / "latent.png", encode(model, params, xs), test.labels)
     if config.model.latent == 2:
         figures.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
     curves(folder, config)
+
+
+def spread(split: Split, count: int) -> Split:
+    """Examples from all over a split: some data sets are sorted by class.
+
+    Args:
+        split: of a data set.
+        count: how many.
+
+    Returns:
+        At most so many examples, at even distances.
+    """
+    rows = np.unique(np.linspace(0, len(split.images) - 1, count).astype(int))
+    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
 
 
 def curves(folder: Path, config: configuration.Config) -> None:
