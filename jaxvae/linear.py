@@ -117,11 +117,12 @@ def probabilistic_pca(xs: Array, *, latent: int) -> Params:
             f"latent={latent} must lie between 1 and {dimensions - 1}, one less than the data's dimensions"
         )
     center = jnp.mean(xs, axis=0)
-    covariance = (xs - center).T @ (xs - center) / len(xs)
+    centered = xs - center[None]
+    covariance = centered.T @ centered / len(xs)
     eigenvalues, eigenvectors = jnp.linalg.eigh(covariance)
     eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
     variance = jnp.mean(eigenvalues[latent:])
-    loadings = eigenvectors[:, :latent] * jnp.sqrt(eigenvalues[:latent] - variance)
+    loadings = eigenvectors[:, :latent] * jnp.sqrt(eigenvalues[None, :latent] - variance)
     return parameters(loadings, center, jnp.sqrt(variance))
 
 
