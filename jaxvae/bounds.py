@@ -178,6 +178,7 @@ def batched(bound: Callable[..., Array]) -> Callable[..., Array]:
 
     @partial(jax.jit, static_argnames=("model", "num_samples"))
     def bound_of_batch(model: VAE, key: Key, params: Params, xs: Array, *, num_samples: int = 1) -> Array:
+        """The bound of every example of xs [B, *event]: [B], in nats, each with a key split from `key`."""
         of_example = partial(bound, model, num_samples=num_samples)
         return jax.vmap(of_example, (0, None, 0))(jax.random.split(key, len(xs)), params, xs)
 
