@@ -1,0 +1,29 @@
+"""What a measurement was made on: a number without it means nothing."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+
+def description() -> dict:
+    """The processor, its cores, how busy it is, the devices, and the versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
+    }
+
+
+def _processor() -> str:
+    table = Path("/proc/cpuinfo")
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

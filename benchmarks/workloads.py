@@ -1,0 +1,165 @@
+"""The workloads: networks of the literature, each with its matrix products, as programs that run one repetition."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import handwritten
+from benchmarks.limits import Layer, Product, products
+from jaxvae import VAE, log_likelihood, networks, standard_normal, vae
+from jaxvae.bounds import average, importance_weighted
+from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.model import Terms
+from jaxvae.training import grey, make_step, negative_bound, start, steps
+
+IMAGE = (28, 28, 1)
+PIXELS = 784
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3))
+
+
+class Workload(NamedTuple):
+    """A compiled program that has run once."""
+
+    name: str
+    description: str
+    images: int  # in one repetition
+    run: Callable[[], Any]  # one repetition; returns arrays that are ready when it is done
+    program: jax.stages.Compiled
+    first_call_seconds: float  # compilation and the first repetition
+    products: list[Product]  # of one step
+    images_per_step: float
+
+
+def model_of(pair: Callable, latent: int) -> VAE:
+    """A VAE for 28 x 28 binary pictures."""
+    encoder, decoder = pair(Normal.parameters((latent,)), Bernoulli.parameters(IMAGE))
+    return vae(encoder=encoder, decoder=decoder, prior=standard_normal((latent,)))
+
+
+def small_layers() -> list[Layer]:
+    """784-400-20, of `networks.small_pair`."""
+    encoder = [Layer(1, PIXELS, 400, first=True), Layer(1, 400, 20), Layer(1, 400, 20)]
+    return [*encoder, Layer(1, 20, 400), Layer(1, 400, PIXELS)]
+
+
+def iwae_layers(num_samples: int) -> list[Layer]:
+    """784-200-200-50, of `networks.iwae_pair`: the decoder runs for every draw."""
+    encoder = [Layer(1, PIXELS, 200, first=True), Layer(1, 200, 200), Layer(1, 200, 50), Layer(1, 200, 50)]
+    return encoder + iwae_decoder_layers(num_samples)
+
+
+def iwae_decoder_layers(num_samples: int) -> list[Layer]:
+    """50-200-200-784."""
+    return [Layer(num_samples, 50, 200), Layer(num_samples, 200, 200), Layer(num_samples, 200, PIXELS)]
+
+
+def conv_layers() -> list[Layer]:
+    """32 and 64 maps, of `networks.conv_pair` with 20 latents: 3 x 3 patches, and 7 x 7 x 64 in the middle."""
+    encoder = [Layer(14 * 14, 9, 32, first=True), Layer(7 * 7, 9 * 32, 64), Layer(1, 3136, 20), Layer(1, 3136, 20)]
+    # A transposed convolution of stride 2 multiplies each input pixel, not each output pixel, by the whole kernel.
+    decoder = [Layer(1, 20, 3136), Layer(7 * 7, 64, 9 * 64), Layer(14 * 14, 64, 9 * 32), Layer(28 * 28, 9 * 32, 1)]
+    return encoder + decoder
+
+
+def small(data: np.ndarray, length: int | None = None) -> Workload:
+    """W1: 784-400-20, ReLU, ELBO; a repetition of `length` steps, or an epoch."""
+    model = model_of(networks.small_pair, 20)
+    return _training("W1", "784-400-20, ELBO, batch 128", model, average, data, 128, 1, small_layers(), length)
+
+
+def iwae(data: np.ndarray, num_samples: int) -> Workload:
+    """W2: 784-200-200-50, tanh, importance-weighted bound."""
+    model = model_of(networks.iwae_pair, 50)
+    description = f"784-200-200-50, IWAE k = {num_samples}, batch 100"
+    layers = iwae_layers(num_samples)
+    return _training(f"W2 k={num_samples}", description, model, importance_weighted, data, 100, num_samples, layers)
+
+
+def conv(data: np.ndarray) -> Workload:
+    """W4: a small convolutional VAE, ELBO."""
+    model = model_of(networks.conv_pair, 20)
+    description = "convolutions 32-64, 20 latents, ELBO, batch 128"
+    return _training("W4", description, model, average, data, 128, 1, conv_layers())
+
+
+def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
+    """W3: log p(x) of a batch by importance sampling."""
+    model = model_of(networks.iwae_pair, 50)
+    xs = jax.vmap(grey, (None, 0))(jax.random.key(0), jnp.asarray(data))
+    params = jax.jit(model.init)(jax.random.key(0), xs[0])
+    estimate = functools.partial(log_likelihood, model, num_samples=num_samples, chunk=chunk)
+    of_batch = jax.jit(jax.vmap(estimate, (0, None, 0)))
+    keys = jax.random.split(jax.random.key(1), len(xs))
+    began = time.perf_counter()
+    program = of_batch.lower(keys, params, xs).compile()
+    jax.block_until_ready(program(keys, params, xs))
+    first_call = time.perf_counter() - began
+    return Workload(
+        f"W3 chunk={chunk}",
+        f"784-200-200-50, log p(x), k = {num_samples:,}, {len(xs)} images at once",
+        len(xs),
+        lambda: program(keys, params, xs),
+        program,
+        first_call,
+        products(iwae_decoder_layers(chunk), len(xs), training=False),
+        len(xs) * chunk / num_samples,
+    )
+
+
+def small_by_hand(data: np.ndarray) -> Workload:
+    """W1 without the library."""
+    carry = handwritten.start(jax.random.key(0), OPTIMIZER)
+    epoch = functools.partial(handwritten.epoch, optimizer=OPTIMIZER, batch_size=128)
+    pixels = jnp.asarray(data.reshape(len(data), PIXELS))
+    return _repeated("W1 by hand", "W1 as one hand-written scan", epoch, carry, pixels, 128, small_layers())
+
+
+def _training(
+    name: str,
+    description: str,
+    model: VAE,
+    reduce: Callable[[Terms], jax.Array],
+    data: np.ndarray,
+    batch_size: int,
+    num_samples: int,
+    layers: list[Layer],
+    length: int | None = None,
+) -> Workload:
+    pixels = jnp.asarray(data)
+    state = start(jax.jit(model.init)(jax.random.key(0), jnp.zeros(IMAGE)), OPTIMIZER)
+    step = make_step(negative_bound(model, reduce, num_samples=num_samples), OPTIMIZER)
+    epoch = functools.partial(steps, step=step, prepare=grey, batch_size=batch_size, length=length)
+    return _repeated(name, description, epoch, state, pixels, batch_size, layers, length)
+
+
+def _repeated(
+    name: str,
+    description: str,
+    epoch: Callable,
+    state: Any,
+    data: jax.Array,
+    batch_size: int,
+    layers: list[Layer],
+    length: int | None = None,
+) -> Workload:
+    """One repetition is one epoch; the state goes on from one to the next, in the same memory."""
+    key = jax.random.key(1)
+    began = time.perf_counter()
+    program = jax.jit(epoch, donate_argnums=0).lower(state, key, data).compile()
+    held = program(state, key, data)
+    jax.block_until_ready(held)
+    first_call = time.perf_counter() - began
+
+    def run() -> Any:
+        nonlocal held
+        held = program(held[0], key, data)
+        return held
+
+    images = (length or len(data) // batch_size) * batch_size
+    return Workload(name, description, images, run, program, first_call, products(layers, batch_size), batch_size)
