@@ -5,6 +5,7 @@ that tunes itself as it goes does not.
 Source: Neal, "MCMC Using Hamiltonian Dynamics" (2011).
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -55,7 +56,8 @@ def hamiltonian_move(
 ) -> tuple[Array, Array]:
     """One move with a fresh momentum, which leaves f invariant and is reversible with respect to it.
 
-    It is accepted with probability min(1, exp(H - H')); one that leaves the finite numbers is rejected.
+    It is accepted with probability min(1, exp(H - H')); one that leaves the finite numbers is rejected. Its step size
+    is drawn within a fifth of `step_size`, so that no orbit of a fixed length closes on itself and stands still.
 
     Args:
         log_density: ln f, differentiable.
@@ -74,9 +76,10 @@ def hamiltonian_move(
         >>> bool(acceptance > 0.99)
         True
 
-    Source: Neal (2011), section 5.3.2.1.
+    Source: Neal (2011), section 5.3.2.1; section 5.4.2.2 for the drawn step size.
     """
-    key_momentum, key_accept = jax.random.split(key)
+    key_step, key_momentum, key_accept = jax.random.split(key, 3)
+    step_size = step_size * jax.random.uniform(key_step, (), z.dtype, 0.8, 1.2)
     momentum = jax.random.normal(key_momentum, z.shape, z.dtype)
     proposal, end = leapfrog(log_density, z, momentum, step_size=step_size, num_leapfrog=num_leapfrog)
     log_acceptance = (log_density(proposal) - log_density(z)) - 0.5 * jnp.sum(jnp.square(end) - jnp.square(momentum))
@@ -99,7 +102,8 @@ def tune_step_size(
     ln ε ← ln ε + ½ (ā - target),    ā the chains' mean probability of acceptance at this temperature
 
     What is returned is a moving average of ln ε over some five moves: beyond its stable size the leapfrog accepts
-    nothing, and ε itself oscillates about that edge.
+    nothing, and ε itself oscillates about that edge. Each chain makes one move at each temperature, or as many as
+    bring the sequence to two hundred.
 
     Args:
         log_density: (temperature, z) -> ln f.
@@ -130,8 +134,9 @@ def tune_step_size(
         return (zs, log_step_size, smoothed), jnp.exp(smoothed)
 
     settling = 20  # moves at the first temperature, which find the scale to begin with
-    sequence = jnp.concatenate([jnp.broadcast_to(temperatures[:1], (settling,)), temperatures])
+    repeats = math.ceil(200 / len(temperatures))  # a short sequence changes too fast to be followed in one move each
+    sequence = jnp.concatenate([jnp.broadcast_to(temperatures[:1], (settling,)), jnp.repeat(temperatures, repeats)])
     log_step_size = jnp.log(jnp.asarray(0.3, zs.dtype))
     keys = jax.random.split(key, len(sequence))
     _, step_sizes = jax.lax.scan(move, (zs, log_step_size, log_step_size), (sequence, keys))
-    return step_sizes[settling:]
+    return step_sizes[settling + repeats - 1 :: repeats]
