@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,45 +9,42 @@ from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
+from jaxvae.run import RunError
+from jaxvae.run.command import command
 from jaxvae.run.figure_page import write_atomically
 
 
 def run(main: Callable[[Any], None], config: type) -> None:
-    """Read the command line into `config` and run `main` in double precision; a wrong value exits 2 with a sentence.
+    """Read the command line into `config`, run `main` in double precision, and end the process.
 
     Args:
-        main: takes an instance of `config`; it may raise a ValueError whose text is a sentence.
+        main: takes an instance of `config`; a RunError ends the process with 2 and its sentence on stderr.
         config: a frozen dataclass with a `folder`.
     """
-    values = tyro.cli(config)
-    try:
-        with jax.enable_x64(True):
-            main(values)
-    except ValueError as error:
-        sys.exit(_refusal(str(error)))
-    except OSError as error:
-        sys.exit(_refusal(f"{values.folder} cannot be written: {error.strerror}; choose another --folder."))
 
+    def in_double_precision(values: Any) -> None:
+        try:
+            with jax.enable_x64(True):
+                main(values)
+        except OSError as error:
+            raise RunError(f"{values.folder} cannot be written: {error.strerror}; choose another --folder.") from error
 
-def _refusal(sentence: str) -> int:
-    print(sentence, file=sys.stderr)
-    return 2
+    command(in_double_precision, config)
 
 
 def require_at_least(least: float, config: Any, *names: str) -> None:
     """Refuse fields below a value, or not finite.
 
     Raises:
-        ValueError: names the first such field, its value, and what it must be.
+        RunError: names the first such field, its value, and what it must be.
     """
     for name in names:
         values = getattr(config, name)
         for value in values if isinstance(values, tuple) else (values,):
             if not (math.isfinite(value) and value >= least):
                 flag = name.replace("_", "-")
-                raise ValueError(f"--{flag} must be {least} or more, not {value}.")
+                raise RunError(f"--{flag} must be {least} or more, not {value}.")
 
 
 def save_numbers(folder: Path, config: Any, protocol: Mapping[str, Any], numbers: Mapping[str, Any]) -> None:

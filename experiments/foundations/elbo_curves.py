@@ -6,6 +6,8 @@ p(z) = N(0, 1),    p(x|z, θ) = N(θ z, σ²),    q(z|x, φ) = N(φ_m x, φ_s²)
 """
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ from jax.scipy.stats import norm
 from experiments.foundations import command
 from experiments.foundations.figure import LINES, panels
 from jaxvae.distributions import Normal, kl
-from jaxvae.run.figure_page import GREY, INK, WIDE, page
+from jaxvae.run.figure_page import INK, WIDE, page, signed
 from jaxvae.types import Array, Key
 
 
@@ -45,11 +47,13 @@ class Phi(NamedTuple):
     log_scale: Array  # [] ln φ_s
 
 
+@partial(jax.jit, static_argnames="noise_scale")
 def log_likelihood(theta: Array, xs: Array, *, noise_scale: float) -> Array:
     """Σ_n ln p(x_n|θ) = Σ_n ln N(x_n; 0, θ² + σ²), []."""
     return jnp.sum(norm.logpdf(xs, 0, jnp.sqrt(jnp.square(theta) + noise_scale**2)))
 
 
+@partial(jax.jit, static_argnames=("noise_scale", "nodes"))
 def jensen(theta: Array, phi: Phi, x: Array, *, noise_scale: float, nodes: int = 200) -> tuple[Array, Array, Array]:
     """Both sides of Jensen's inequality for the weight w = p(x, z|θ) / q(z|x, φ) with z ~ q.
 
@@ -58,14 +62,15 @@ def jensen(theta: Array, phi: Phi, x: Array, *, noise_scale: float, nodes: int =
     Returns:
         E_q[ln w] and ln E_q[w], [], by Gauss-Hermite quadrature; the weights at the nodes, [nodes].
     """
-    node, probability = np.polynomial.hermite_e.hermegauss(nodes)
+    node, mass = np.polynomial.hermite_e.hermegauss(nodes)
     z = phi.slope * x + jnp.exp(phi.log_scale) * jnp.asarray(node)
     log_q = norm.logpdf(z, phi.slope * x, jnp.exp(phi.log_scale))
     log_weight = norm.logpdf(x, theta * z, noise_scale) + norm.logpdf(z) - log_q
-    probability = jnp.asarray(probability / probability.sum())
+    probability = jnp.asarray(mass / mass.sum())
     return probability @ log_weight, jnp.log(probability @ jnp.exp(log_weight)), jnp.exp(log_weight)
 
 
+@partial(jax.jit, static_argnames="noise_scale")
 def elbo(theta: Array, phi: Phi, xs: Array, *, noise_scale: float) -> Array:
     """Σ_n E_q[ln p(x_n|z, θ)] - KL(q(z|x_n, φ) || p(z)), []. Prince, section 17.4.2.
 
@@ -100,6 +105,7 @@ def ascend(start: Array, xs: Array, *, noise_scale: float, rounds: int) -> Array
     return jnp.stack(thetas)
 
 
+@partial(jax.jit, static_argnames="noise_scale")
 def tangency(theta: Array, xs: Array, *, noise_scale: float) -> dict[str, Array]:
     """Value and slope in θ of the likelihood, and of the bound that was tightened here."""
     value, slope = jax.value_and_grad(log_likelihood)(theta, xs, noise_scale=noise_scale)
@@ -119,7 +125,8 @@ def draw(path: Path, thetas: Array, xs: Array, *, noise_scale: float) -> None:
     caption = (
         "Left: the logarithm of the mean weight lies above the mean of its logarithm; the gap is the KL. Middle: over "
         "φ, at a fixed θ, the ELBO has one top, the exact posterior (dot), where the gap closes. Right: each bound "
-        "touches the likelihood, with the same slope, at the θ its q was tightened for (dots); its top is the next θ."
+        "touches the likelihood, with the same slope, at the θ its q was tightened for (dots); its top (triangle) is "
+        "the next θ."
     )
     titles = ("Jensen: ln E[w] ≥ E[ln w]", "Gap over φ, nats an example", "Likelihood and bounds over θ")
     with page(path, "The evidence lower bound", caption, width=WIDE, height=560) as place:
@@ -133,36 +140,35 @@ def draw(path: Path, thetas: Array, xs: Array, *, noise_scale: float) -> None:
         inequality.plot(shown, jnp.log(shown), "o", color=LINES[0], ms=4, alpha=0.6, label="weights, z ~ q")
         mean = jnp.exp(above)
         inequality.plot([mean, mean], [below, above], color=LINES[1], lw=1.8)
-        inequality.plot(mean, above, "o", color=LINES[1], ms=6, label=f"ln E[w] = {above:.2f}")
-        inequality.plot(mean, below, "s", color=LINES[1], ms=6, label=f"E[ln w] = {below:.2f}")
+        inequality.plot(mean, above, "o", color=LINES[1], ms=6, label=f"ln E[w] = {signed(round(float(above), 2))}")
+        inequality.plot(mean, below, "s", color=LINES[1], ms=6, label=f"E[ln w] = {signed(round(float(below), 2))}")
         inequality.set(xlabel="w = p(x, z) / q(z)", ylabel="ln w", ylim=(jnp.log(0.03 * largest), None))
         inequality.legend(loc="lower right")
 
         theta = thetas[-1]
         best = tighten(theta, noise_scale=noise_scale)
-        slopes, log_scales = jnp.linspace(-0.2, 1.2, 141), jnp.linspace(-2.0, 0.5, 126)
+        slopes, log_scales = best.slope + jnp.linspace(-0.7, 0.7, 141), best.log_scale + jnp.linspace(-1.3, 1.2, 126)
         gaps = log_likelihood(theta, xs, noise_scale=noise_scale) - jax.vmap(
             lambda s: jax.vmap(lambda m: elbo(theta, Phi(m, s), xs, noise_scale=noise_scale))(slopes)
         )(log_scales)
-        levels = [0.03, 0.1, 0.3, 1, 3]
-        lines = over_phi.contour(slopes, log_scales, gaps / len(xs), levels, cmap="viridis_r", linewidths=1.4)
-        over_phi.clabel(lines, fontsize=7)
+        levels = [0.03, 0.1, 0.3, 1.0, 3.0]
+        lines = over_phi.contour(slopes, log_scales, gaps / len(xs), levels, cmap="viridis", linewidths=1.4)
+        over_phi.clabel(lines, levels[1:], fontsize=7, fmt="%g")
         over_phi.plot(*best, "o", color=LINES[1], ms=6)
         over_phi.set(xlabel="φ: slope of the mean", ylabel="φ: ln scale")
 
-        line = jnp.linspace(-0.2, 1.3 * max(float(thetas.max()), 1.0), 300)
+        line = jnp.linspace(0, 1.4 * max(float(thetas.max()), 1.0), 300)
         likelihood = jax.vmap(lambda t: log_likelihood(t, xs, noise_scale=noise_scale))(line)
         over_theta.plot(line, likelihood, color=INK, lw=2, label="ln p(X|θ)")
-        for i, (here, following) in enumerate(zip(thetas[:-1], thetas[1:], strict=True)):
+        for i, (here, following) in enumerate(pairwise(thetas)):
             colour, phi = LINES[i % len(LINES)], tighten(here, noise_scale=noise_scale)
             bound = jax.vmap(lambda t, phi=phi: elbo(t, phi, xs, noise_scale=noise_scale))(line)
             over_theta.plot(line, bound, color=colour, lw=1.4, label=f"tight at θ = {here:.2f}")
             over_theta.plot(here, elbo(here, phi, xs, noise_scale=noise_scale), "o", color=colour, ms=6)
             over_theta.plot(following, elbo(following, phi, xs, noise_scale=noise_scale), "^", color=colour, ms=5)
         span = float(likelihood.max() - likelihood.min())
-        over_theta.set(xlabel="θ", ylabel="nats", ylim=(likelihood.min() - 0.25 * span, likelihood.max() + 0.1 * span))
-        over_theta.axvline(float(thetas[-1]), color=GREY, lw=0.8, ls=":")
-        over_theta.legend(loc="lower right", fontsize=7)
+        over_theta.set(xlabel="θ", ylabel="nats", ylim=(likelihood.min() - 0.25 * span, likelihood.max() + 0.5 * span))
+        over_theta.legend(loc="upper left", fontsize=7.5)
 
 
 def main(config: Config) -> None:
@@ -178,7 +184,7 @@ def main(config: Config) -> None:
     numbers = {"jensen": {"mean_of_log": below, "log_of_mean": above, "gap": above - below}, "tangency": touches}
     protocol = {
         "data": f"{config.examples} draws from N(0, weight^2 + noise_scale^2)",
-        "method": "closed forms, gradients by automatic differentiation, float64; Jensen at theta = 1, x = 1, q = prior",
+        "method": "closed forms, automatic gradients, float64; Jensen at theta = 1, x = 1 with q = prior",
         "units": "nats, summed over the data",
     }
     command.save_numbers(config.folder, config, protocol, numbers)

@@ -11,6 +11,8 @@ from jaxvae.run.figure_page import INK, MARGIN, WIDE, Place
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito (2008), as all figures here
 BELOW, ABOVE, LEFT = 72, 44, 96  # pixels that ticks and labels need around a panel
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def panels(
     place: Place, titles: Sequence[str], *, top: int = 0, height: int, parts: Sequence[float] = ()
@@ -38,10 +40,10 @@ def panels(
 
 
 def log_axis(axes: Axes, names: str) -> None:
-    """Make the axes "x", "y" or "xy" logarithmic, with powers of ten written out as 0.01, 1, 1,000."""
+    """Make the axes "x", "y" or "xy" logarithmic, with ticks at 10⁰, 10¹ and so on."""
     for name in names:
         getattr(axes, f"set_{name}scale")("log")
         axis = getattr(axes, f"{name}axis")
         axis.set_major_locator(LogLocator(numticks=8))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: "10" + str(round(np.log10(value))).translate(RAISED)))
         axis.set_minor_formatter(NullFormatter())

@@ -6,7 +6,7 @@ The order is that of Prince, sections 17.2 to 17.5. Nothing here is amortised an
 with one or two latent dimensions every integral is a sum over a grid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,7 +116,7 @@ def ancestral(key: Key, f: Function, scale: float, *, latent: int, examples: int
 
 
 @partial(jax.jit, static_argnums=0)
-def cell_probabilities(f: Function, scale: float, edges: tuple[Array, Array], on: Grid) -> Array:
+def cell_probabilities(f: Function, scale: float, edges: Sequence[np.ndarray], on: Grid) -> Array:
     """The exact probability of every cell of a histogram of x, [cells of x₁, cells of x₂].
 
     ∫ Pr(z) Π_d [Φ((b_d - f_d(z)) / σ) - Φ((a_d - f_d(z)) / σ)] dz
@@ -208,8 +208,8 @@ def measure(key: Key, model: Model, examples: int) -> tuple[Array, dict]:
     xs = ancestral(key, f, scale, latent=latent, examples=examples)
     # The outer cells reach to infinity, so that the probabilities add up to one.
     inner = np.quantile(xs, [0.01, 0.99], axis=0)
-    edges = tuple(np.concatenate([[-np.inf], np.linspace(*ends, 13), [np.inf]]) for ends in inner.T)
-    counts = np.histogram2d(*np.asarray(xs).T, bins=edges)[0]
+    edges = [np.concatenate([[-np.inf], np.linspace(low, high, 13), [np.inf]]) for low, high in inner.T]
+    counts = np.histogramdd(np.asarray(xs), bins=edges)[0]
     samples = chi_squared(counts, np.asarray(cell_probabilities(f, scale, edges, on)))
     starts = jnp.stack(jnp.meshgrid(*[jnp.linspace(-1.5, 1.5, 3)] * latent), axis=-1).reshape(-1, latent)
     numbers: dict[str, Any] = {"samples": samples, "posteriors": []}
@@ -222,7 +222,7 @@ def measure(key: Key, model: Model, examples: int) -> tuple[Array, dict]:
 
 def main(config: Config) -> None:
     """Sample, compare with the integrals, fit the Gaussians, draw, save."""
-    from experiments.foundations import latent_variable_figures
+    from experiments.foundations import latent_variable_figures  # it imports this file
 
     command.require_at_least(0, config, "seed")
     command.require_at_least(1000, config, "examples")

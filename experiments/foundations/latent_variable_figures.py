@@ -51,10 +51,10 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
         _density(density, model, xs)
         density.plot(*means.T, color=LINES[1], lw=1.4)
         _observed(density, posteriors)
-        edges = jnp.linspace(-0.6, 2.2, 71)
-        exact = cell_probabilities(model.f, model.scale, (edges, jnp.array([-jnp.inf, jnp.inf])), model.on)[:, 0]
-        marginal.hist(xs[:, 0], edges, density=True, color="#d8dee4", label="samples")
-        marginal.plot(0.5 * (edges[1:] + edges[:-1]), exact / jnp.diff(edges), color=LINES[0], lw=1.8, label="integral")
+        edges = np.linspace(-0.6, 2.2, 71)
+        exact = cell_probabilities(model.f, model.scale, (edges, np.array([-np.inf, np.inf])), model.on)[:, 0]
+        marginal.hist(np.asarray(xs[:, 0]), edges.tolist(), density=True, color="#d8dee4", label="samples")
+        marginal.plot(0.5 * (edges[1:] + edges[:-1]), exact / np.diff(edges), color=LINES[0], lw=1.8, label="integral")
         marginal.set(xlabel="x₁", ylabel="density")
         marginal.legend()
         for axes, posterior in zip(below, posteriors, strict=True):
@@ -64,7 +64,7 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
             axes.fill_between(nodes, exact, color=LINES[0], alpha=0.25, lw=0)
             axes.plot(nodes, exact, color=LINES[0], lw=1.8, label="posterior")
             axes.plot(nodes, density_of_q, color=LINES[1], lw=1.8, label=f"Gaussian, KL {float(q.kl):.2f}")
-            axes.set(xlabel="z", ylabel="density", xlim=(-3, 3))
+            axes.set(xlabel="z", ylabel="density", xlim=(-3, 3), ylim=(0, 1.3 * float(density_of_q.max())))
             axes.legend(loc="upper left")
 
 
@@ -97,7 +97,7 @@ def _title(index: int, posterior: dict[str, Any]) -> str:
 
 
 def _density(axes: Axes, model: Model, xs: Array) -> None:
-    edges = tuple(jnp.linspace(*limits, 121) for limits in LIMITS[model.name])
+    edges = [np.linspace(low, high, 121) for low, high in LIMITS[model.name]]
     cells = cell_probabilities(model.f, model.scale, edges, model.on)
     axes.pcolormesh(*edges, cells.T, cmap=DENSITY, rasterized=True)
     axes.plot(*xs[:700].T, ".", color="black", ms=1.2, alpha=0.6)

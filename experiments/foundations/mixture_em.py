@@ -16,6 +16,7 @@ from jax.scipy.stats import norm
 
 from experiments.foundations import command
 from experiments.foundations.figure import LINES, panels
+from jaxvae.run import RunError
 from jaxvae.run.figure_page import GREY, INK, WIDE, page
 from jaxvae.types import Array, Key
 
@@ -50,7 +51,9 @@ class Trace(NamedTuple):
     likelihood: Array  # ln p(X|θ_t+1), which has risen above it
 
 
-TRUTH = Mixture(*map(np.array, ([0.5, 0.3, 0.2], [-2.0, 0.5, 3.0], [0.36, 0.16, 0.81])))
+def truth() -> Mixture:
+    """What the data are drawn from."""
+    return Mixture(jnp.array([0.5, 0.3, 0.2]), jnp.array([-2.0, 0.5, 3.0]), jnp.array([0.36, 0.16, 0.81]))
 
 
 def log_joint(mixture: Mixture, xs: Array) -> Array:
@@ -138,15 +141,16 @@ def draw(path: Path, xs: Array, start: Mixture, end: Mixture, trace: Trace) -> N
         "KL(q || posterior): it is never negative, so the likelihood never falls."
     )
     titles = ("Data and mixture", "The first steps of EM")
-    grid = jnp.linspace(xs.min() - 1, xs.max() + 1, 600)
+    trace = jax.tree.map(np.asarray, trace)
+    grid = np.linspace(float(xs.min()) - 1, float(xs.max()) + 1, 600)
     with page(path, "EM climbs the likelihood by way of a bound", caption, width=WIDE, height=760) as place:
         density, steps = panels(place, titles, height=760)
         box = density.get_position()
         density.set_position((box.x0, box.y0 + 0.3 * box.height, box.width, 0.7 * box.height))
         shares = density.figure.add_axes((box.x0, box.y0, box.width, 0.24 * box.height), sharex=density)
         density.hist(xs, 45, density=True, color="#d8dee4", label="data")
-        fitted, begun = (jnp.exp(log_joint(mixture, grid)) for mixture in (end, start))
-        gamma = responsibilities(end, grid)
+        fitted, begun = (np.exp(jax.jit(log_joint)(mixture, grid)) for mixture in (end, start))
+        gamma = fitted / fitted.sum(axis=1, keepdims=True)
         for k, colour in zip(range(len(end.means)), cycle(LINES), strict=False):
             density.plot(grid, fitted[:, k], color=colour, lw=2.4)
             shares.plot(grid, gamma[:, k], color=colour, lw=1.8)
@@ -158,10 +162,10 @@ def draw(path: Path, xs: Array, start: Mixture, end: Mixture, trace: Trace) -> N
         shares.set(xlabel="x", ylabel="responsibility", ylim=(-0.05, 1.05))
 
         shown = min(8, len(trace.before))
-        count = jnp.arange(shown)
-        halves = jnp.stack([count, count + 0.5, count + 1], axis=1).ravel()
-        likelihood = jnp.stack([trace.before, trace.likelihood, trace.likelihood], axis=1)[:shown].ravel()
-        bound = jnp.stack([trace.after_e, trace.after_m, trace.likelihood], axis=1)[:shown].ravel()
+        count = np.arange(shown)
+        halves = np.stack([count, count + 0.5, count + 1], axis=1).ravel()
+        likelihood = np.stack([trace.before, trace.likelihood, trace.likelihood], axis=1)[:shown].ravel()
+        bound = np.stack([trace.after_e, trace.after_m, trace.likelihood], axis=1)[:shown].ravel()
         steps.plot(halves, likelihood, color=LINES[0], lw=1.8, label="likelihood  ln p(X|θ)")
         steps.plot(halves, bound, color=LINES[1], lw=1.8, label="bound  L(q, θ)")
         steps.fill_between(halves, bound, likelihood, color=LINES[1], alpha=0.15, lw=0)
@@ -176,16 +180,16 @@ def main(config: Config) -> None:
     command.require_at_least(1, config, "components", "iterations")
     command.require_at_least(config.components + 1, config, "examples")
     key_data, key_start = jax.random.split(jax.random.key(config.seed))
-    xs = sample(key_data, TRUTH, config.examples)
+    xs = sample(key_data, truth(), config.examples)
     start = initial(key_start, xs, config.components)
     end, trace = jax.jit(em, static_argnames="iterations")(start, xs, iterations=config.iterations)
     if not jnp.min(end.variances) > 1e-8 * jnp.var(xs):
-        raise ValueError(
+        raise RunError(
             f"A component has shrunk onto a single example, where the likelihood has no maximum (Bishop, 9.2.1); take "
             f"fewer --components than {config.components}, more --examples than {config.examples}, or another --seed."
         )
     numbers = {
-        "log_likelihood": {"start": trace.before[0], "end": trace.likelihood[-1], "truth": log_likelihood(TRUTH, xs)},
+        "log_likelihood": {"start": trace.before[0], "end": trace.likelihood[-1], "truth": log_likelihood(truth(), xs)},
         "largest_gap_after_e": jnp.max(jnp.abs(trace.before - trace.after_e)),
         "first_gap_after_m": trace.likelihood[0] - trace.after_m[0],
         "largest_fall_of_likelihood": jnp.max(trace.before - trace.likelihood),

@@ -1,0 +1,50 @@
+"""The figure of `linear_models`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.foundations.figure import LINES, panels
+from jaxvae.run.figure_page import INK, WIDE, page
+
+
+def draw(path: Path, numbers: dict[str, Any], loadings: dict[str, np.ndarray], curve: np.ndarray, latent: int) -> None:
+    """The linear VAE's way to the maximum; likelihoods over q; the columns of W as pictures."""
+    caption = (
+        "Left: the linear VAE climbs to the maximum that probabilistic PCA has in closed form. Right: factor analysis, "
+        "with a noise level for each pixel, lies far above. Below: columns of W. PCA's and the VAE's span the same "
+        "space; the diagonal posterior turns the VAE's towards the principal axes, slowest where two are alike in size."
+    )
+    sizes = {int(q): by_model for q, by_model in numbers["sizes"].items()}
+    titles = ("ELBO while training", "Log likelihood over the latent dimensions q")
+    columns = min(latent, 12)
+    with page(path, "Four linear models of digits", caption, width=WIDE, height=1000) as place:
+        learning, over_size = panels(place, titles, height=540)
+        maximum = numbers["probabilistic_pca_maximum"]
+        learning.plot(np.arange(1, len(curve) + 1), curve, color=LINES[0], lw=1.6, label="linear VAE, ELBO of a batch")
+        learning.axhline(maximum, color=LINES[1], lw=1.4, ls="--", label="probabilistic PCA, closed form")
+        late = curve[len(curve) // 10 :]
+        learning.set(xlabel="epoch", ylabel="nats per example", ylim=(late.min() - 0.5, max(maximum, late.max()) + 0.5))
+        learning.legend(loc="lower right")
+        for i, name in enumerate(("probabilistic PCA", "factor analysis"), start=1):
+            for split, style in (("train", "o-"), ("test", "o--")):
+                values = [by_model[name][split] for by_model in sizes.values()]
+                label = f"{name}, {split}"
+                over_size.plot(list(sizes), values, style, color=LINES[i], ms=3.5, lw=1.4, label=label)
+        over_size.plot(
+            latent, numbers["models"]["linear VAE"]["train"], "D", color=LINES[0], ms=7, label="linear VAE, train"
+        )
+        over_size.set_xscale("log", base=2)
+        over_size.set_xticks(list(sizes), [str(q) for q in sizes])
+        over_size.set(xlabel="q", ylabel="nats per example")
+        over_size.legend(loc="upper left", fontsize=7.5)
+        for row, (name, columns_of_w) in enumerate(loadings.items()):
+            for column in range(columns):
+                axes = place(190 + (1170 // columns) * column, 570 + 146 * row, 132, 132)
+                picture = columns_of_w[:, column].reshape(8, 8)
+                most = np.abs(picture).max()
+                axes.imshow(picture, cmap="RdBu_r", vmin=-most, vmax=most)
+                axes.set_axis_off()
+                if column == 0:
+                    axes.text(-1.2, 3.5, name, ha="right", va="center", color=INK, fontsize=9)
