@@ -1,0 +1,174 @@
+"""What a trained run's bound is made of: `python -m experiments.decomposition runs/NAME`."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+import tyro
+
+from jaxvae import decomposition, evaluation, gaps
+from jaxvae.run import RunError, section
+from jaxvae.run.command import command
+from jaxvae.run.config import binarization
+from jaxvae.run.evaluate import held_out
+from jaxvae.run.figure_page import MARGIN, WIDE, page
+from jaxvae.run.folder import Run, data_of, open_run
+from jaxvae.run.pictures import spread
+from jaxvae.types import Array, Key
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Take the bound of a trained run apart: KL, rate and distortion, active units, inference gap."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    examples: int = 1000
+    """Test examples whose posteriors make the aggregate one."""
+    num_samples: int = 2000
+    """Draws from the aggregate posterior, for the parts of the KL."""
+    gap_examples: int = 20
+    """Test examples whose inference gap is split; each has its own posterior optimised."""
+    gap_samples: int = 5000
+    """k of the estimate of log p(x) in the gap."""
+    seed: int = 0
+    """Of the draws."""
+
+
+def main(options: Options) -> None:
+    """Measure, draw, and add the section to the run's report.
+
+    Args:
+        options: of the command line.
+
+    Raises:
+        RunError: a number that must be larger, or a folder that is no run.
+    """
+    for name, least in {"examples": 2, "num_samples": 2, "gap_examples": 2, "gap_samples": 1, "seed": 0}.items():
+        if getattr(options, name) < least:
+            raise RunError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least {least}")
+    run = open_run(options.run)
+    test, word = data_of(run.config).test, binarization(run.config)
+    xs, gap_xs = held_out(spread(test, options.examples), word), held_out(spread(test, options.gap_examples), word)
+    key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)
+
+    print(f"taking the KL of {len(xs):,} posteriors apart, and splitting {len(gap_xs)} inference gaps", flush=True)
+    posteriors = jax.jit(jax.vmap(partial(run.model.posterior, run.params)))(xs)
+    prior = run.model.prior(run.params)
+    parts = jax.jit(partial(decomposition.decompose_kl, num_samples=options.num_samples))(key_kl, prior, posteriors)
+    plane = jax.jit(partial(decomposition.rate_distortion, run.model))(key_plane, run.params, xs)
+    active = decomposition.active_units(posteriors)
+    split = jax.jit(jax.vmap(partial(_gap, run, options.gap_samples)))(jax.random.split(key_gap, len(gap_xs)), gap_xs)
+
+    sentence = decomposition.collapse_sentence(parts, active)
+    numbers, rows = _numbers(parts, plane, active, split)
+    figure = run.folder / "figures" / "decomposition.png"
+    _draw(figure, parts, active, split)
+    report = section.add(
+        run,
+        "decomposition",
+        title="What the bound is made of",
+        text=f"{sentence}\n\nThe average KL is the mutual information of x and z, plus the distance of the aggregate "
+        "posterior from the prior; that distance is the total correlation plus one term for each dimension. The "
+        "inference gap is what the encoder's family cannot reach, plus what the encoder does not reach of it.",
+        numbers=numbers | {"diagnosis": sentence},
+        protocol={
+            "examples": len(xs),
+            "draws": options.num_samples,
+            "gap_examples": len(gap_xs),
+            "gap_k": options.gap_samples,
+            "active_threshold": 0.01,
+            "draws_seed": options.seed,
+        },
+        columns=["", "nats", "±"],
+        rows=rows,
+        figures=[figure.name],
+    )
+    print("\n".join(f"{name:<34} {value:>9} ± {error}" for name, value, error in rows))
+    print(f"active units: {active.sum()} of {active.size}\n{sentence}\nreport: {report}")
+
+
+def _gap(run: Run, num_samples: int, key: Key, x: Array) -> gaps.InferenceGap:
+    key_likelihood, key_gap = jax.random.split(key)
+    log_likelihood = evaluation.log_likelihood(run.model, key_likelihood, run.params, x, num_samples=num_samples)
+    return gaps.inference_gap(run.model, key_gap, run.params, x, log_likelihood)
+
+
+def _numbers(
+    parts: decomposition.KLDecomposition,
+    plane: decomposition.RateDistortion,
+    active: Array,
+    split: gaps.InferenceGap,
+) -> tuple[dict, list[list[str]]]:
+    """The numbers as they are, and the table's rows."""
+    measured = {
+        "rate (average KL)": (plane.rate, plane.rate_standard_error),
+        "distortion (-log p(x|z))": (plane.distortion, plane.distortion_standard_error),
+        "average KL, by draws": (parts.parts.kl, parts.standard_error.kl),
+        "  mutual information I(x; z)": (parts.parts.mutual_information, parts.standard_error.mutual_information),
+        "  marginal KL(q(z) || p(z))": (parts.parts.marginal, parts.standard_error.marginal),
+        "    total correlation": (parts.parts.total_correlation, parts.standard_error.total_correlation),
+        "    dimension-wise KL": (parts.parts.dimension_wise.sum(), None),
+    }
+    for name in ("inference", "approximation", "amortisation"):
+        values = np.asarray(getattr(split, name))
+        measured[f"{name} gap"] = (values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
+    numbers = {
+        name.strip(): {"value": float(value), "standard_error": None if error is None else float(error)}
+        for name, (value, error) in measured.items()
+    }
+    numbers["dimension_wise"] = {
+        "value": np.asarray(parts.parts.dimension_wise).tolist(),
+        "standard_error": np.asarray(parts.standard_error.dimension_wise).tolist(),
+    }
+    numbers["active_units"] = {"value": int(active.sum()), "of": int(active.size)}
+    rows = [
+        [name, f"{float(value):.2f}", "" if error is None else f"{float(error):.2f}"]
+        for name, (value, error) in measured.items()
+    ]
+    return numbers, rows
+
+
+def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split: gaps.InferenceGap) -> None:
+    caption = (
+        "Left: how far each latent dimension is from the prior, and whether it moves with x (blue) or is dead (grey). "
+        "Middle: the average KL in its parts. Right: the inference gap of each test image, sorted; a tall orange part "
+        "asks for a better encoder, a tall blue one for a richer posterior."
+    )
+    with page(path, "What the bound is made of", caption, width=WIDE, height=520) as place:
+        full = WIDE - 2 * MARGIN
+        values = np.asarray(parts.parts.dimension_wise)
+        order = np.argsort(-values)
+        axes = place(80, 30, 420, 420)
+        axes.bar(np.arange(len(values)), values[order], color=np.where(np.asarray(active)[order], BLUE, GREY))
+        axes.set_xlabel("latent dimension, in order")
+        axes.set_ylabel("KL(q(zⱼ) || p(zⱼ)) (nats)")
+        axes = place(620, 30, 250, 420)
+        names = ["mutual information", "total correlation", "dimension-wise"]
+        heights = [parts.parts.mutual_information, parts.parts.total_correlation, values.sum()]
+        axes.bar(names, [float(height) for height in heights], color=[BLUE, ORANGE, GREEN])
+        axes.tick_params(axis="x", rotation=20)
+        axes.set_ylabel("nats")
+        axes = place(970, 30, full - 970, 420)
+        order = np.argsort(np.asarray(split.inference))
+        low = np.asarray(split.approximation)[order]
+        axes.bar(np.arange(len(order)), low, color=BLUE, width=1, label="approximation")
+        axes.bar(
+            np.arange(len(order)),
+            np.asarray(split.amortisation)[order],
+            bottom=low,
+            color=ORANGE,
+            width=1,
+            label="amortisation",
+        )
+        axes.set_xlabel("test image, in order")
+        axes.set_ylabel("gap (nats)")
+        axes.legend(loc="upper left")
+
+
+if __name__ == "__main__":
+    command(main, Options)
