@@ -139,7 +139,7 @@ def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split
         "Middle: the average KL in its parts. Right: the inference gap of each test image, sorted; a tall orange part "
         "asks for a better encoder, a tall blue one for a richer posterior."
     )
-    with page(path, "What the bound is made of", caption, width=WIDE, height=520) as place:
+    with page(path, "What the bound is made of", caption, width=WIDE, height=540) as place:
         full = WIDE - 2 * MARGIN
         values = np.asarray(parts.parts.dimension_wise)
         order = np.argsort(-values)
@@ -148,10 +148,9 @@ def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split
         axes.set_xlabel("latent dimension, in order")
         axes.set_ylabel("KL(q(zⱼ) || p(zⱼ)) (nats)")
         axes = place(620, 30, 250, 420)
-        names = ["mutual information", "total correlation", "dimension-wise"]
+        names = ["I(x; z)", "total\ncorrelation", "dimension-\nwise"]
         heights = [parts.parts.mutual_information, parts.parts.total_correlation, values.sum()]
         axes.bar(names, [float(height) for height in heights], color=[BLUE, ORANGE, GREEN])
-        axes.tick_params(axis="x", rotation=20)
         axes.set_ylabel("nats")
         axes = place(970, 30, full - 970, 420)
         order = np.argsort(np.asarray(split.inference))
