@@ -1,0 +1,100 @@
+"""What an experiment on a run begins with: its options checked, the run and its data opened and found to fit."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from jaxvae.run import RunError
+from jaxvae.run.config import binarization
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.evaluate import held_out
+from jaxvae.run.folder import Run, data_of, open_run
+from jaxvae.run.pictures import spread
+from jaxvae.types import Array
+
+
+def at_least(smallest: float, **options: float) -> None:
+    """Refuse options that are too small.
+
+    Args:
+        smallest: what each must reach.
+        options: name in the dataclass -> value.
+
+    Raises:
+        RunError: the first that does not.
+    """
+    for name, value in options.items():
+        if not value >= smallest:
+            raise RunError(f"--{name.replace('_', '-')} {value} must be at least {smallest:g}")
+
+
+def open_examined(folder: Path) -> tuple[Run, Dataset]:
+    """A run, with the data that it was trained on.
+
+    Args:
+        folder: of the run.
+
+    Returns:
+        The run and its data.
+
+    Raises:
+        RunError: the folder is no run, or the data has images of another shape than those that it was trained on.
+        DataError: the data cannot be read.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is opened for reading is not written
+    run = open_run(folder)
+    dataset = data_of(run.config)
+    shape = dataset.train.images.shape[1:]
+    if shape != run.image_shape:
+        raise RunError(
+            f"{folder} was trained on images of shape {_by(run.image_shape)}, and {dataset.name} now holds "
+            f"{_by(shape)}: give back the data that it was trained on"
+        )
+    return run, dataset
+
+
+def seen(run: Run, split: Split, count: int) -> tuple[Array, np.ndarray | None]:
+    """Examples from all over a split, as the model sees them.
+
+    Args:
+        run: the run.
+        split: of its data.
+        count: how many at most.
+
+    Returns:
+        [n, H, W, C] in [0, 1], binarised where the run is, by a fixed key; and their labels [n], where there are any.
+    """
+    chosen = spread(split, count)
+    return held_out(chosen, binarization(run.config)), chosen.labels
+
+
+def one_of_each(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
+    """The first example of each class.
+
+    Args:
+        labels: [N].
+        classes: some of them.
+
+    Returns:
+        Rows, one for each class.
+    """
+    return np.array([np.flatnonzero(labels == kind)[0] for kind in classes])
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """The mean over examples, and its standard error.
+
+    Args:
+        values: [N], two or more.
+
+    Returns:
+        Both.
+    """
+    values = np.asarray(values, np.float64)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
