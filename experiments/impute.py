@@ -24,7 +24,7 @@ from jaxvae.types import Array, Params, Shape
 CHUNK = 50  # examples whose chains run at once, each with all its rounds in memory
 HIDDEN = np.array([0.34, 0.71, 0.91], np.float32)  # the colour of a missing pixel
 SHOWN = 12
-MEAN, DRAW, AVERAGE = "the decoder's mean", "a draw", "the means' average so far"
+MEAN, DRAW, AVERAGE = "the decoder's mean", "a draw", "means, averaged"
 KEYS = {MEAN: "mse_mean", DRAW: "mse_draw", AVERAGE: "mse_average"}
 
 

@@ -85,7 +85,7 @@ def main(options: Options) -> None:
         bar.update()
 
         bar.set_description("interpolations")
-        chosen = np.asarray(jax.random.permutation(key_pairs, len(test)))[: 2 * options.pairs].reshape(-1, 2)
+        chosen = _pairs(key_pairs, len(test), test_labels, options.pairs)
         paths, numbers = _interpolate(run, codes, chosen, options)
         draw_interpolations(place / "interpolations.png", np.asarray(test), chosen, paths)
         drawn = ["interpolations.png"]
@@ -159,6 +159,18 @@ def _classes(
         raise RunError(f"--classes {' '.join(map(str, picked))}: the first must differ from the other two")
     origin, across, up = map(int, picked)
     return known[:MOST_CLASSES], (origin, across, up)
+
+
+def _pairs(key: Key, count: int, labels: np.ndarray | None, pairs: int) -> np.ndarray:
+    """Rows [P, 2] of examples at random, of two classes each where there are labels of two."""
+    order = np.asarray(jax.random.permutation(key, count))
+    first, rest = order[:pairs], list(order[pairs:])
+    second = []
+    for row in first:
+        others = [other for other in rest if labels is not None and labels[other] != labels[row]]
+        second.append((others or rest)[0])
+        rest.remove(second[-1])
+    return np.stack([first, np.array(second)], axis=1)
 
 
 def _interpolate(

@@ -66,15 +66,19 @@ def draw_near(path: Path, originals: np.ndarray, near: np.ndarray, spread: float
         near: [n, 1 + m, H, W, C], the reconstruction first.
         spread: of the draws.
     """
-    rows = [("", np.concatenate([x[None], images])) for x, images in zip(originals, near, strict=True)]
+    rows = [
+        (f"image {index + 1}", np.concatenate([x[None], images]))
+        for index, (x, images) in enumerate(zip(originals, near, strict=True))
+    ]
     times = "" if spread == 1 else f", {spread:g} times as wide"
     labelled_rows(
         path,
         rows,
         title="Near an image",
-        caption=f"The decoder's means at codes drawn from the image's own posterior{times}. What differs along a row "
+        caption=f"The image, its reconstruction from the posterior's mean, and the decoder's means at codes drawn from "
+        f"the image's own posterior{times}. What differs along a row "
         "is what the code leaves open.",
-        heads=["data", "at its mean", *([""] * (near.shape[1] - 1))],
+        heads=["data", "mean", *([""] * (near.shape[1] - 1))],
     )
 
 
