@@ -1,9 +1,12 @@
 """The numbers of a run on held-out data, with their protocol."""
 
 import math
+import os
 import platform
+import re
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -193,7 +196,6 @@ def _mean_and_error(name: str, values: np.ndarray) -> dict[str, Any]:
 
 
 def _protocol(config: configuration.Config, dataset: Dataset, binarize: str, examples: int) -> dict[str, Any]:
-    device = jax.devices()[0]
     return {
         "dataset": dataset.name,
         "split": dataset.split,
@@ -208,6 +210,19 @@ def _protocol(config: configuration.Config, dataset: Dataset, binarize: str, exa
         "standard_error": "over seeds" if config.num_seeds > 1 else "over test examples",
         "epochs": config.epochs,
         "batch_size": config.batch_size,
-        "device": f"{device.platform}: {device.device_kind}, {platform.machine()}",
+        "device": _device(),
         "jax": jax.__version__,
     }
+
+
+def _device() -> str:
+    """The accelerator by its own name; a CPU, which JAX calls just that, by its model and number of cores."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{len(jax.devices())} x {device.device_kind}"
+    names = re.findall(r"model name\s*: (.*)", _read(Path("/proc/cpuinfo")))
+    return f"{os.cpu_count()} CPU cores, {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
