@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.mixture import GaussianMixture
 
 from experiments.foundations import elbo_curves, gradient_variance, latent_variable, linear_models, mixture_em
-from jaxvae import linear
+from jaxvae import batched_elbo, linear
 from jaxvae.run import RunError
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -35,15 +35,36 @@ def saved(folder: Path, *figures: str) -> dict:
     return numbers
 
 
-class TestMixtureEM:
-    @pytest.fixture(scope="class")
-    def fitted(self):
-        with jax.enable_x64(True):
-            xs = mixture_em.sample(jax.random.key(3), mixture_em.truth(), 200)
-            start = mixture_em.initial(jax.random.key(4), xs, 3)
-            end, trace = mixture_em.em(start, xs, iterations=60)
-            return xs, start, end, trace
+@pytest.fixture(scope="module")
+def fitted():
+    with jax.enable_x64(True):
+        xs = mixture_em.sample(jax.random.key(3), mixture_em.truth(), 200)
+        start = mixture_em.initial(jax.random.key(4), xs, 3)
+        end, trace = mixture_em.em(start, xs, iterations=60)
+        return xs, start, end, trace
 
+
+@pytest.fixture(scope="module")
+def plane():
+    with jax.enable_x64(True):
+        return latent_variable.grid(2, nodes=161)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    with jax.enable_x64(True):
+        mean = jnp.full(6, 1.0 / 6**0.5)
+        options = {"draws": 20_000, "pilot_draws": 20_000}
+        numbers, baselines, _ = gradient_variance.measure(jax.random.key(0), mean, jnp.asarray(0.5), **options)
+        return {name: np.asarray(values) for name, values in numbers.items()}, np.asarray(baselines)
+
+
+@pytest.fixture(scope="module")
+def xs():
+    return linear_models.digits(0)[0]
+
+
+class TestMixtureEM:
     def test_the_likelihood_is_scipys(self, fitted):
         xs, _, (weights, means, variances), trace = fitted
         density = sum(
@@ -119,11 +140,6 @@ class TestMixtureEM:
 
 class TestLatentVariable:
     scale = 0.3
-
-    @pytest.fixture(scope="class")
-    def plane(self):
-        with jax.enable_x64(True):
-            return latent_variable.grid(2, nodes=241)
 
     def test_the_marginal_integrates_to_one(self):
         on = latent_variable.grid(1, nodes=1001)
@@ -280,16 +296,6 @@ class TestElboCurves:
 class TestGradientVariance:
     distance, scale = 1.0, 0.5
 
-    @pytest.fixture(scope="class")
-    def measured(self):
-        with jax.enable_x64(True):
-            mean = jnp.full(6, self.distance / 6**0.5)
-            options = {"draws": 20_000, "pilot_draws": 20_000}
-            numbers, baselines, _ = gradient_variance.measure(
-                jax.random.key(0), mean, jnp.asarray(self.scale), **options
-            )
-            return {name: np.asarray(values) for name, values in numbers.items()}, np.asarray(baselines)
-
     def test_all_are_unbiased_and_have_the_exact_variance(self, measured):
         numbers, baselines = measured
         assert (numbers["bias_in_standard_errors"] < 5).all()
@@ -345,10 +351,6 @@ class TestGradientVariance:
 
 
 class TestLinearModels:
-    @pytest.fixture(scope="class")
-    def xs(self):
-        return linear_models.digits(0)[0]
-
     def test_the_maximum_is_that_of_probabilistic_pca(self, xs):
         maximum = linear_models.probabilistic_pca_maximum(xs, 8)
         params = linear.probabilistic_pca(jnp.asarray(xs), latent=8)
@@ -360,23 +362,24 @@ class TestLinearModels:
         np.testing.assert_allclose(PCA(8).fit(xs).score(xs), maximum, rtol=1e-5)
 
     def test_the_elbo_is_a_mean_over_draws_and_tight_at_the_maximum(self, xs):
-        from jaxvae import batched_elbo
-
         xs = jnp.asarray(xs[:200])
         best = linear.probabilistic_pca(xs, latent=3)
         np.testing.assert_allclose(
             linear_models.mean_elbo(best, xs), linear_models.mean_log_likelihood(best, xs), rtol=1e-10
         )
-        params = linear.linear_vae(latent=3).init(jax.random.key(0), xs[0])
-        drawn = batched_elbo(linear.linear_vae(latent=3), jax.random.key(1), params, xs, num_samples=100)
-        drawn_again = batched_elbo(linear.linear_vae(latent=3), jax.random.key(2), params, xs, num_samples=100)
+        model = linear.linear_vae(latent=3)
+        params = jax.jit(model.init)(jax.random.key(0), xs[0])
+        drawn, drawn_again = (
+            batched_elbo(model, key, params, xs, num_samples=50) for key in jax.random.split(jax.random.key(1))
+        )
         error = jnp.std(drawn - drawn_again) / jnp.sqrt(2.0 * len(xs))
         assert abs(jnp.mean(drawn) - linear_models.mean_elbo(params, xs)) < 5 * error
         assert linear_models.mean_elbo(params, xs) < linear_models.mean_log_likelihood(params, xs) - 0.1
 
     def test_the_linear_vae_reaches_the_maximum(self, tmp_path):
         """Within 0.05 nats per example of the closed form, and its subspace within three degrees."""
-        linear_models.main(linear_models.Config(latent=4, sizes=(1, 4), epochs=200, folder=tmp_path))
+        with jax.numpy_dtype_promotion("standard"):  # optax's Adam multiplies whole numbers and fractions
+            linear_models.main(linear_models.Config(latent=4, sizes=(1, 4), epochs=200, folder=tmp_path))
         numbers = saved(tmp_path, "linear_models.png")
         assert 0 < numbers["linear_vae_short_of_maximum"] < 0.05
         models = numbers["models"]
@@ -391,9 +394,10 @@ class TestLinearModels:
 
     def test_factor_analysis_is_at_a_maximum(self, xs):
         """There the diagonal of W Wᵀ + Ψ is that of the data's covariance."""
-        factors = FactorAnalysis(4, svd_method="lapack", tol=1e-6, max_iter=5000).fit(xs)
+        xs = xs[:, 18:30]
+        factors = FactorAnalysis(2, svd_method="lapack", tol=1e-8, max_iter=5000).fit(xs)
         w, noise = factors.components_.T, factors.noise_variance_
-        np.testing.assert_allclose(np.diag(w @ w.T) + noise, xs.var(axis=0), rtol=1e-2)
+        np.testing.assert_allclose(np.diag(w @ w.T) + noise, xs.var(axis=0), rtol=1e-3)
         peer = scipy.stats.multivariate_normal(xs.mean(axis=0), w @ w.T + np.diag(noise)).logpdf(xs).mean()
         np.testing.assert_allclose(linear_models.scores(factors, xs, xs)["train"], peer, rtol=1e-8)
 

@@ -79,9 +79,9 @@ def paraboloid(z: Array) -> Array:
 
 def grid(latent: int, *, nodes: int, limit: float = 6.0) -> Grid:
     """The trapezoidal rule on [-limit, limit]^L, whose error falls exponentially for densities that die out inside."""
-    line = jnp.linspace(-limit, limit, nodes)
-    z = jnp.stack(jnp.meshgrid(*[line] * latent, indexing="ij"), axis=-1).reshape(-1, latent)
-    return Grid(z, (line[1] - line[0]) ** latent)
+    line = np.linspace(-limit, limit, nodes)
+    z = np.stack(np.meshgrid(*[line] * latent, indexing="ij"), axis=-1).reshape(-1, latent)
+    return Grid(jnp.asarray(z), jnp.asarray((line[1] - line[0]) ** latent))
 
 
 def log_joint(f: Function, scale: float, x: Array, z: Array) -> Array:
@@ -161,7 +161,7 @@ def elbo(f: Function, scale: float, x: Array, mean: Array, factor: Array, noise:
     return noise.weight @ joint + entropy
 
 
-def best_gaussian(f: Function, scale: float, x: Array, on: Grid, starts: Array, *, diagonal: bool) -> Gaussian:
+def best_gaussian(f: Function, scale: float, x: Array, on: Grid, starts: np.ndarray, *, diagonal: bool) -> Gaussian:
     """The Gaussian q with the least KL(q || Pr(z|x)) = ln Pr(x) - ELBO, by L-BFGS. Prince, section 17.5.
 
     Args:
@@ -211,7 +211,7 @@ def measure(key: Key, model: Model, examples: int) -> tuple[Array, dict]:
     edges = [np.concatenate([[-np.inf], np.linspace(low, high, 13), [np.inf]]) for low, high in inner.T]
     counts = np.histogramdd(np.asarray(xs), bins=edges)[0]
     samples = chi_squared(counts, np.asarray(cell_probabilities(f, scale, edges, on)))
-    starts = jnp.stack(jnp.meshgrid(*[jnp.linspace(-1.5, 1.5, 3)] * latent), axis=-1).reshape(-1, latent)
+    starts = np.stack(np.meshgrid(*[np.linspace(-1.5, 1.5, 4 - latent)] * latent), axis=-1).reshape(-1, latent)
     numbers: dict[str, Any] = {"samples": samples, "posteriors": []}
     for x in observed:
         shapes = {"diagonal": True} | ({"full": False} if latent > 1 else {})
@@ -227,10 +227,11 @@ def main(config: Config) -> None:
     command.require_at_least(0, config, "seed")
     command.require_at_least(1000, config, "examples")
     # A narrower likelihood would fall between the nodes of the grids.
-    command.require_at_least(0.1, config, "curve_scale", "paraboloid_scale")
+    command.require_at_least(0.1, config, "curve_scale")
+    command.require_at_least(0.2, config, "paraboloid_scale")
     models = [
         Model("curve", curve, config.curve_scale, 1, grid(1, nodes=2001), jnp.array([[0.7, 0.54], [0.65, -0.85]])),
-        Model("paraboloid", paraboloid, config.paraboloid_scale, 2, grid(2, nodes=241), jnp.array([[1, 1], [1, 0.3]])),
+        Model("paraboloid", paraboloid, config.paraboloid_scale, 2, grid(2, nodes=161), jnp.array([[1, 1], [1, 0.3]])),
     ]
     numbers, rows = {}, []
     for key, model in zip(jax.random.split(jax.random.key(config.seed)), tqdm(models, unit="model"), strict=True):

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 from matplotlib.axes import Axes
 
 from experiments.foundations.figure import LINES, panels
 from experiments.foundations.latent_variable import Gaussian, Model, cell_probabilities, curve, log_posterior
-from jaxvae.distributions import Normal
 from jaxvae.run.figure_page import WIDE, page
 from jaxvae.types import Array
 
@@ -41,10 +40,10 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
         joint, density = panels(place, ("Joint density of x₁ and z", "Density of x, with samples"), height=560)
         titles = ["Marginal of x₁", *(_title(i, posterior) for i, posterior in enumerate(posteriors))]
         marginal, *below = panels(place, titles, top=560, height=500)
-        z, x = jnp.linspace(-3, 3, 301), jnp.linspace(*LIMITS["curve"][0], 241)
-        means = jax.vmap(curve)(z[:, None])
-        likelihood = jnp.exp(-0.5 * jnp.square((x[:, None] - means[None, :, 0]) / model.scale))
-        joint.pcolormesh(z, x, likelihood * jnp.exp(-0.5 * jnp.square(z))[None, :], cmap=DENSITY, rasterized=True)
+        z, x = np.linspace(-3, 3, 301), np.linspace(-0.4, 2.0, 241)
+        means = np.asarray(jax.jit(jax.vmap(curve))(z[:, None]))
+        likelihood = np.exp(-0.5 * np.square((x[:, None] - means[None, :, 0]) / model.scale))
+        joint.pcolormesh(z, x, likelihood * np.exp(-0.5 * np.square(z))[None, :], cmap=DENSITY, rasterized=True)
         joint.plot(z, means[:, 0], color=LINES[1], lw=1.4, label="f₁(z)")
         joint.set(xlabel="z", ylabel="x₁")
         joint.legend(loc="upper left")
@@ -54,13 +53,15 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
         edges = np.linspace(-0.6, 2.2, 71)
         exact = cell_probabilities(model.f, model.scale, (edges, np.array([-np.inf, np.inf])), model.on)[:, 0]
         marginal.hist(np.asarray(xs[:, 0]), edges.tolist(), density=True, color="#d8dee4", label="samples")
-        marginal.plot(0.5 * (edges[1:] + edges[:-1]), exact / np.diff(edges), color=LINES[0], lw=1.8, label="integral")
+        marginal.plot(
+            0.5 * (edges[1:] + edges[:-1]), np.asarray(exact) / np.diff(edges), color=LINES[0], lw=1.8, label="integral"
+        )
         marginal.set(xlabel="x₁", ylabel="density")
         marginal.legend()
         for axes, posterior in zip(below, posteriors, strict=True):
-            nodes, q = model.on.z[:, 0], posterior["diagonal"]
-            density_of_q = jnp.exp(jax.vmap(Normal(q.mean, jnp.log(q.factor[0])).log_prob)(model.on.z))
-            exact = jnp.exp(log_posterior(model.f, model.scale, posterior["x"], model.on))
+            nodes, q = np.asarray(model.on.z[:, 0]), posterior["diagonal"]
+            density_of_q = scipy.stats.norm.pdf(nodes, q.mean[0], q.factor[0, 0])
+            exact = np.exp(log_posterior(model.f, model.scale, posterior["x"], model.on))
             axes.fill_between(nodes, exact, color=LINES[0], alpha=0.25, lw=0)
             axes.plot(nodes, exact, color=LINES[0], lw=1.8, label="posterior")
             axes.plot(nodes, density_of_q, color=LINES[1], lw=1.8, label=f"Gaussian, KL {float(q.kl):.2f}")
@@ -81,9 +82,9 @@ def _two_dimensions(path: Path, model: Model, xs: Array, posteriors: Sequence[di
         _density(density, model, xs)
         _observed(density, posteriors)
         side = round(len(model.on.z) ** 0.5)
-        line = model.on.z[:side, 1]
+        line = np.asarray(model.on.z)[:side, 1]
         for axes, posterior in zip(others, posteriors, strict=True):
-            exact = jnp.exp(log_posterior(model.f, model.scale, posterior["x"], model.on)).reshape(side, side)
+            exact = np.exp(log_posterior(model.f, model.scale, posterior["x"], model.on)).reshape(side, side)
             axes.pcolormesh(line, line, exact.T, cmap=DENSITY, shading="gouraud", rasterized=True)
             for colour, shape in zip((LINES[1], LINES[2]), ("diagonal", "full"), strict=True):
                 _ellipses(axes, posterior[shape], colour, f"{shape}, KL {float(posterior[shape].kl):.2f}")
@@ -97,21 +98,25 @@ def _title(index: int, posterior: dict[str, Any]) -> str:
 
 
 def _density(axes: Axes, model: Model, xs: Array) -> None:
-    edges = [np.linspace(low, high, 121) for low, high in LIMITS[model.name]]
+    edges = [np.linspace(low, high, 101) for low, high in LIMITS[model.name]]
     cells = cell_probabilities(model.f, model.scale, edges, model.on)
-    axes.pcolormesh(*edges, cells.T, cmap=DENSITY, rasterized=True)
-    axes.plot(*xs[:700].T, ".", color="black", ms=1.2, alpha=0.6)
+    axes.pcolormesh(*edges, np.asarray(cells).T, cmap=DENSITY, rasterized=True)
+    axes.plot(*np.asarray(xs)[:700].T, ".", color="black", ms=1.2, alpha=0.6)
     axes.set(xlabel="x₁", ylabel="x₂", xlim=LIMITS[model.name][0], ylim=LIMITS[model.name][1])
 
 
 def _observed(axes: Axes, posteriors: Sequence[dict[str, Any]]) -> None:
     for name, posterior in zip("AB", posteriors, strict=True):
-        axes.plot(*posterior["x"], "o", color=LINES[1], ms=5, mec="white", mew=0.8)
-        axes.annotate(name, posterior["x"], (6, 5), textcoords="offset points", color=LINES[1], fontweight="bold")
+        axes.plot(*np.asarray(posterior["x"]), "o", color=LINES[1], ms=5, mec="white", mew=0.8)
+        axes.annotate(
+            name, np.asarray(posterior["x"]), (6, 5), textcoords="offset points", color=LINES[1], fontweight="bold"
+        )
 
 
 def _ellipses(axes: Axes, q: Gaussian, colour: str, label: str) -> None:
-    angle = jnp.linspace(0, 2 * jnp.pi, 200)
-    circle = q.factor @ jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+    angle = np.linspace(0, 2 * np.pi, 200)
+    circle = np.asarray(q.factor) @ np.stack([np.cos(angle), np.sin(angle)])
     for radius in (1, 2):
-        axes.plot(*(q.mean[:, None] + radius * circle), color=colour, lw=1.5, label=label if radius == 1 else None)
+        axes.plot(
+            *(np.asarray(q.mean)[:, None] + radius * circle), color=colour, lw=1.5, label=label if radius == 1 else None
+        )
