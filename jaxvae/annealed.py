@@ -110,7 +110,8 @@ def annealed_log_likelihood(
         start: f₀, `from_prior` or `from_posterior`, or your own.
 
     Returns:
-        The estimate, the chains' weights and ends. The cost is 2 C T (num_leapfrog + 1) gradients.
+        The estimate, the chains' weights and ends. The cost is C T (num_leapfrog + 1) gradients, and that of up to
+        sixteen more chains for the step sizes.
 
     Raises:
         ValueError: `num_chains` or `num_leapfrog` is less than one, or `path` is no list of temperatures.
@@ -133,7 +134,7 @@ def annealed_log_likelihood(
     log_density = _between(f_0, log_joint)
     z = jax.vmap(f_0.sample)(jax.random.split(key_start, num_chains))
     path = jnp.asarray(path, z.dtype)
-    elsewhere = jax.vmap(f_0.sample)(jax.random.split(key_tuned, num_chains))
+    elsewhere = jax.vmap(f_0.sample)(jax.random.split(key_tuned, min(num_chains, 16)))
     step_size = tune_step_size(log_density, key_tune, elsewhere, path[1:], num_leapfrog=num_leapfrog)
 
     def move(z: Array, at: tuple[Array, Array, Array, Array]) -> tuple[Array, tuple[Array, Array]]:
