@@ -15,6 +15,7 @@ from typing import Literal
 import jax
 import numpy as np
 import tyro
+from tqdm import tqdm
 
 from benchmarks import limits, start_up, workloads
 from benchmarks.machine import description
@@ -27,7 +28,7 @@ from benchmarks.workloads import Workload
 FULL_IMAGES = {"W1": 60_000, "W2 k=1": 30_000, "W2 k=5": 10_000, "W2 k=50": 1_000, "W3": 20, "W4": 1_280}
 QUICK_IMAGES = {"W1": 640, "W2 k=1": 500, "W2 k=5": 200, "W2 k=50": 100, "W3": 2, "W4": 128}
 ACCELERATOR_SCALE = 50  # an accelerator gets as many times more images, so that a repetition lasts
-CHUNKS = (50, 100, 500)
+CHUNKS = (25, 100, 500)  # draws held at once in W3
 LIMIT_FLOPS = {"full": 3e10, "quick": 1e9}  # of one repetition of the bare products
 
 
@@ -60,9 +61,10 @@ def main(
         print(f"no PyTorch in {torch_python}: skipping the eager script (name another by --torch-python)")
     rows = []
     print(HEADER)
-    for name, images in (QUICK_IMAGES if quick else FULL_IMAGES).items():
-        if only and name not in only:
-            continue
+    sizes = QUICK_IMAGES if quick else FULL_IMAGES
+    progress = tqdm([name for name in sizes if not only or name in only], desc="workloads", leave=False)
+    for name in progress:
+        images = sizes[name]
         if platform != "cpu" and not quick:
             images = min(ACCELERATOR_SCALE * images, 60_000)
         data, source = binarized_mnist(images)
@@ -75,18 +77,19 @@ def main(
                 runs: dict[str, tuple[Run, float]] = {"ours": (timed(workload.run), workload.images)}
                 if name == "W1":
                     by_hand = workloads.small_by_hand(data)
-                    runs["by hand"] = timed(by_hand.run), by_hand.images
+                    runs["the hand-written scan"] = timed(by_hand.run), by_hand.images
                 if torch_for_script:
                     script = torch_script(torch_for_script, data, platform)
-                    runs["PyTorch script"] = open_peers.enter_context(script), len(data)
+                    runs["the eager PyTorch script"] = open_peers.enter_context(script), len(data)
                 runs |= limit_runs(workload, open_peers, torch_for_products, platform, quick)
                 only_runs = {label: run for label, (run, _) in runs.items()}
                 seconds = in_turns(only_runs, repeats=repeats, title=workload.name)
                 rows.append(row(workload, source, seconds, {label: count for label, (_, count) in runs.items()}))
-            print(line(rows[-1]), flush=True)
+            progress.write(line(rows[-1]))
     for entry in rows:
         for rival, ratio in entry["ratios"].items():
-            print(f"{entry['name']}: {ratio['median']:.2f} times {rival} [{ratio['lower']:.2f}, {ratio['upper']:.2f}]")
+            quartiles = f"[{ratio['lower']:.2f}, {ratio['upper']:.2f}]"
+            print(f"{entry['name']}: {ratio['median']:.2f} {quartiles} times as fast as {rival}")
     started = start_up.measure(device) if not only or "start-up" in only else None
     for kind, stages in (started or {}).items():
         print(f"start-up to the first step of W1, {kind}: {stages['first_step']:.1f} s")

@@ -37,7 +37,7 @@ def test_quick_run_writes_every_field(tmp_path):
         assert row["peak_resident_bytes"] > row["program_bytes"] > 0
         assert row["data"] in ("binarised MNIST", "random bits")
         assert row["name"] in finished.stdout
-    assert set(found["rows"][0]["ratios"]) == {"by hand"}
+    assert set(found["rows"][0]["ratios"]) == {"the hand-written scan"}
     assert found["machine"]["versions"]["jax"] == jax.__version__
 
 
