@@ -129,45 +129,50 @@ def draw(path: Path, thetas: Array, xs: Array, *, noise_scale: float) -> None:
         "the next θ."
     )
     titles = ("Jensen: ln E[w] ≥ E[ln w]", "Gap over φ, nats an example", "Likelihood and bounds over θ")
+    options = {"noise_scale": noise_scale}
     with page(path, "The evidence lower bound", caption, width=WIDE, height=560) as place:
         inequality, over_phi, over_theta = panels(place, titles, height=560, parts=(1, 1, 1.25))
         prior = Phi(jnp.zeros(()), jnp.zeros(()))
         below, above, weights = jensen(jnp.ones(()), prior, jnp.ones(()), noise_scale=noise_scale)
-        largest = float(norm.pdf(0, 0, noise_scale))
-        w = jnp.linspace(0.02, 1.15, 300) * largest
-        inequality.plot(w, jnp.log(w), color=INK, lw=1.6)
-        shown = weights[jnp.abs(jnp.linspace(-1, 1, len(weights))) < 0.15]
-        inequality.plot(shown, jnp.log(shown), "o", color=LINES[0], ms=4, alpha=0.6, label="weights, z ~ q")
-        mean = jnp.exp(above)
+        largest = (2 * np.pi) ** -0.5 / noise_scale
+        w = np.linspace(0.02, 1.15, 300) * largest
+        inequality.plot(w, np.log(w), color=INK, lw=1.6)
+        shown = np.asarray(weights)[np.abs(np.linspace(-1, 1, len(weights))) < 0.15]
+        inequality.plot(shown, np.log(shown), "o", color=LINES[0], ms=4, alpha=0.6, label="weights, z ~ q")
+        mean = np.exp(above)
         inequality.plot([mean, mean], [below, above], color=LINES[1], lw=1.8)
         inequality.plot(mean, above, "o", color=LINES[1], ms=6, label=f"ln E[w] = {signed(round(float(above), 2))}")
         inequality.plot(mean, below, "s", color=LINES[1], ms=6, label=f"E[ln w] = {signed(round(float(below), 2))}")
-        inequality.set(xlabel="w = p(x, z) / q(z)", ylabel="ln w", ylim=(jnp.log(0.03 * largest), None))
+        inequality.set(xlabel="w = p(x, z) / q(z)", ylabel="ln w", ylim=(np.log(0.03 * largest), None))
         inequality.legend(loc="lower right")
 
         theta = thetas[-1]
         best = tighten(theta, noise_scale=noise_scale)
-        slopes, log_scales = best.slope + jnp.linspace(-0.7, 0.7, 141), best.log_scale + jnp.linspace(-1.3, 1.2, 126)
-        gaps = log_likelihood(theta, xs, noise_scale=noise_scale) - jax.vmap(
-            lambda s: jax.vmap(lambda m: elbo(theta, Phi(m, s), xs, noise_scale=noise_scale))(slopes)
-        )(log_scales)
+        slopes, log_scales = best.slope + np.linspace(-0.7, 0.7, 61), best.log_scale + np.linspace(-1.3, 1.2, 61)
+        gap = lambda m, s: log_likelihood(theta, xs, **options) - elbo(theta, Phi(m, s), xs, **options)  # noqa: E731
+        gaps = jax.jit(jax.vmap(jax.vmap(gap, (0, None)), (None, 0)))(slopes, log_scales)
         levels = [0.03, 0.1, 0.3, 1.0, 3.0]
         lines = over_phi.contour(slopes, log_scales, gaps / len(xs), levels, cmap="viridis", linewidths=1.4)
         over_phi.clabel(lines, levels[1:], fontsize=7, fmt="%g")
         over_phi.plot(*best, "o", color=LINES[1], ms=6)
         over_phi.set(xlabel="φ: slope of the mean", ylabel="φ: ln scale")
 
-        line = jnp.linspace(0, 1.4 * max(float(thetas.max()), 1.0), 300)
-        likelihood = jax.vmap(lambda t: log_likelihood(t, xs, noise_scale=noise_scale))(line)
+        line = np.linspace(0, 1.4 * max(float(thetas.max()), 1.0), 300)
+        likelihood = jax.vmap(lambda t: log_likelihood(t, xs, **options))(line)
+        bounds = jax.jit(jax.vmap(lambda t, phi: elbo(t, phi, xs, **options), (0, None)))
         over_theta.plot(line, likelihood, color=INK, lw=2, label="ln p(X|θ)")
         for i, (here, following) in enumerate(pairwise(thetas)):
             colour, phi = LINES[i % len(LINES)], tighten(here, noise_scale=noise_scale)
-            bound = jax.vmap(lambda t, phi=phi: elbo(t, phi, xs, noise_scale=noise_scale))(line)
+            bound, heights = bounds(line, phi), bounds(np.array([here, following]), phi)
             over_theta.plot(line, bound, color=colour, lw=1.4, label=f"tight at θ = {here:.2f}")
-            over_theta.plot(here, elbo(here, phi, xs, noise_scale=noise_scale), "o", color=colour, ms=6)
-            over_theta.plot(following, elbo(following, phi, xs, noise_scale=noise_scale), "^", color=colour, ms=5)
+            over_theta.plot(here, heights[0], "o", color=colour, ms=6)
+            over_theta.plot(following, heights[1], "^", color=colour, ms=5)
         span = float(likelihood.max() - likelihood.min())
-        over_theta.set(xlabel="θ", ylabel="nats", ylim=(likelihood.min() - 0.25 * span, likelihood.max() + 0.5 * span))
+        over_theta.set(
+            xlabel="θ",
+            ylabel="nats",
+            ylim=(float(likelihood.min()) - 0.25 * span, float(likelihood.max()) + 0.5 * span),
+        )
         over_theta.legend(loc="upper left", fontsize=7.5)
 
 

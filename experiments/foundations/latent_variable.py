@@ -176,7 +176,7 @@ def best_gaussian(f: Function, scale: float, x: Array, on: Grid, starts: np.ndar
         The Gaussian and its KL.
     """
     latent = starts.shape[1]
-    noise = hermite(latent, nodes=30)
+    noise = hermite(latent, nodes=30 // latent)
     start_spread = np.append(np.full(latent, -1.5), np.zeros(latent * (latent - 1) // 2))
     # Bounded so that no trial step of the line search overflows: the grid ends at ±6.
     bounds = [(-6, 6)] * latent + [(-8, 2)] * latent + [(-6, 6)] * (latent * (latent - 1) // 2)

@@ -107,10 +107,9 @@ def _density(axes: Axes, model: Model, xs: Array) -> None:
 
 def _observed(axes: Axes, posteriors: Sequence[dict[str, Any]]) -> None:
     for name, posterior in zip("AB", posteriors, strict=True):
-        axes.plot(*np.asarray(posterior["x"]), "o", color=LINES[1], ms=5, mec="white", mew=0.8)
-        axes.annotate(
-            name, np.asarray(posterior["x"]), (6, 5), textcoords="offset points", color=LINES[1], fontweight="bold"
-        )
+        first, second = np.asarray(posterior["x"]).tolist()
+        axes.plot(first, second, "o", color=LINES[1], ms=5, mec="white", mew=0.8)
+        axes.annotate(name, (first, second), (6, 5), textcoords="offset points", color=LINES[1], fontweight="bold")
 
 
 def _ellipses(axes: Axes, q: Gaussian, colour: str, label: str) -> None:

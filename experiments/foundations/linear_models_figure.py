@@ -38,7 +38,7 @@ def draw(path: Path, numbers: dict[str, Any], loadings: dict[str, np.ndarray], c
         over_size.set_xscale("log", base=2)
         over_size.set_xticks(list(sizes), [str(q) for q in sizes])
         over_size.set(xlabel="q", ylabel="nats per example")
-        over_size.legend(loc="upper left", fontsize=7.5)
+        over_size.legend(loc="center left", bbox_to_anchor=(0, 0.49), fontsize=7.5)
         for row, (name, columns_of_w) in enumerate(loadings.items()):
             for column in range(columns):
                 axes = place(190 + (1170 // columns) * column, 570 + 146 * row, 132, 132)
