@@ -1,0 +1,183 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae import networks
+from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.networks import Free, conv_decoder, conv_encoder, conv_pair, mlp, with_output_bias
+from jaxvae.pixels import DiscretizedLogisticMixture
+
+SHAPES = [(7, 5, 3), (28, 20, 1)]
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def shapes_of(outputs):
+    return {name: output.shape for name, output in outputs.items()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("normalise", [False, True])
+def test_convolutional_networks_for_odd_sizes(shape, normalise):
+    encoder = conv_encoder((4, 6, 4), {"mean": (2, 3), "log_scale": (2, 3)}, normalise=normalise)
+    x = jnp.asarray(rng().uniform(size=shape), jnp.float32)
+    params = jax.jit(encoder.init)(jax.random.key(0), x)
+    assert shapes_of(jax.jit(encoder.apply)(params, x)) == {"mean": (2, 3), "log_scale": (2, 3)}
+
+    decoder = conv_decoder((6, 4, 4), DiscretizedLogisticMixture.parameters(shape, 2), normalise=normalise)
+    params = jax.jit(decoder.init)(jax.random.key(0), jnp.ones((2, 3)))
+    found = jax.jit(decoder.apply)(params, jnp.ones((2, 3)))
+    assert shapes_of(found) == DiscretizedLogisticMixture.parameters(shape, 2)
+    assert all(np.all(np.isfinite(output)) for output in found.values())
+
+
+@pytest.mark.parametrize("pair", [networks.small_pair, networks.iwae_pair, conv_pair], ids=["small", "iwae", "conv"])
+def test_pairs_have_the_shapes_they_are_asked_for(pair):
+    encoder, decoder = pair(Normal.parameters((20,)), Bernoulli.parameters((28, 28, 1)))
+    encoder_params = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((28, 28, 1)))
+    decoder_params = jax.eval_shape(decoder.init, jax.random.key(0), jnp.zeros(20))
+    codes = jax.eval_shape(encoder.apply, encoder_params, jnp.zeros((28, 28, 1)))
+    assert shapes_of(codes) == Normal.parameters((20,))
+    assert shapes_of(jax.eval_shape(decoder.apply, decoder_params, jnp.zeros(20))) == {"logits": (28, 28, 1)}
+
+
+def size(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_the_published_networks_have_their_number_of_parameters():
+    encoder, decoder = networks.small_pair(Normal.parameters((20,)), Bernoulli.parameters((784,)))
+    encoder_size = size(jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros(784)))
+    assert encoder_size == 785 * 400 + 2 * 401 * 20
+    assert size(jax.eval_shape(decoder.init, jax.random.key(0), jnp.zeros(20))) == 21 * 400 + 401 * 784
+    encoder, decoder = networks.iwae_pair(Normal.parameters((50,)), Bernoulli.parameters((784,)))
+    encoder_size = size(jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros(784)))
+    assert encoder_size == 785 * 200 + 201 * 200 + 2 * 201 * 50
+    decoder_size = size(jax.eval_shape(decoder.init, jax.random.key(0), jnp.zeros(50)))
+    assert decoder_size == 51 * 200 + 201 * 200 + 201 * 784
+
+
+def test_an_mlp_by_hand():
+    network = mlp((5, 4), {"mean": (2, 3), "scale": ()}, activation=jnp.tanh)
+    x = jnp.asarray(rng().normal(size=(3, 2)), jnp.float32)
+    params = jax.jit(network.init)(jax.random.key(0), x)
+    layers = jax.tree.map(np.asarray, params["params"])
+    features = np.asarray(x).reshape(-1)
+    for name in ("Dense_0", "Dense_1"):
+        features = np.tanh(features @ layers[name]["kernel"] + layers[name]["bias"])
+    found = jax.jit(network.apply)(params, x)
+    for name, shape in (("mean", (2, 3)), ("scale", ())):
+        head = layers["heads"][name]
+        np.testing.assert_allclose(found[name], (features @ head["kernel"] + head["bias"]).reshape(shape), rtol=1e-5)
+
+
+def test_weights_start_by_glorots_rule_and_biases_at_zero():
+    network = mlp((300,), {"mean": (200,)})
+    params = jax.jit(network.init)(jax.random.key(0), jnp.zeros(100))["params"]
+    limit = np.sqrt(6 / (100 + 300))
+    kernel = np.asarray(params["Dense_0"]["kernel"])
+    assert 0.99 * limit < np.abs(kernel).max() <= limit
+    np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.02)
+    assert not np.any(params["Dense_0"]["bias"])
+
+
+NETWORKS = {
+    "mlp": (mlp((6,), {"mean": (2,), "log_scale": Free(())}), (7, 5, 3)),
+    "encoder": (conv_encoder((8, 16), {"mean": (2,)}, normalise=True), (7, 5, 3)),
+    "decoder": (conv_decoder((16, 8), {"logits": (7, 5, 3)}, normalise=True), (4,)),
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mlp")) for name in NETWORKS])
+def test_a_network_under_vmap_is_a_loop(name):
+    """An example's outputs depend on no other example: also with normalisation."""
+    network, shape = NETWORKS[name]
+    xs = jnp.asarray(
+        rng().normal(size=(3, *shape)) * np.array([1.0, 5.0, 0.1]).reshape(3, *[1] * len(shape)), jnp.float32
+    )
+    params = jax.jit(network.init)(jax.random.key(0), xs[0])
+    apply = jax.jit(network.apply)
+    together = jax.jit(jax.vmap(network.apply, (None, 0)))(params, xs)
+    for i, x in enumerate(xs):
+        for output, value in apply(params, x).items():
+            np.testing.assert_allclose(together[output][i], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_group_normalisation_by_hand():
+    """Mean and variance of one image over its pixels and the channels of a group, 8 groups of 2 channels."""
+    network = conv_encoder((16,), {"features": (4 * 3 * 16,)}, activation=lambda x: x, normalise=True)
+    x = jnp.asarray(rng().normal(size=(7, 5, 3)), jnp.float32)
+    params = jax.jit(network.init)(jax.random.key(0), x)
+    norm, head = params["params"]["GroupNorm_0"], params["params"]["heads"]["features"]
+    norm["scale"] = jnp.asarray(rng(1).normal(size=16), jnp.float32)
+    norm["bias"] = jnp.asarray(rng(2).normal(size=16), jnp.float32)
+    head["kernel"] = jnp.eye(4 * 3 * 16)
+
+    kernel, bias = (np.asarray(params["params"]["Conv_0"][name], np.float64) for name in ("kernel", "bias"))
+    image = np.pad(np.asarray(x, np.float64), ((1, 1), (1, 1), (0, 0)))  # 7 and 5 are odd: SAME pads one on each side
+    maps = np.zeros((4, 3, 16))
+    for row in range(4):
+        for column in range(3):
+            window = image[2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+            maps[row, column] = np.einsum("hwc,hwco->o", window, kernel) + bias
+    groups = maps.reshape(4, 3, 8, 2)
+    centered = groups - groups.mean(axis=(0, 1, 3), keepdims=True)
+    normalised = centered / np.sqrt(np.mean(centered**2, axis=(0, 1, 3), keepdims=True) + 1e-6)
+    expected = normalised.reshape(4, 3, 16) * np.asarray(norm["scale"]) + np.asarray(norm["bias"])
+    found = jax.jit(network.apply)(params, x)["features"]
+    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        mlp((4,), {"mean": (4, 3, 1), "log_scale": Free((), -1.5)}),
+        conv_decoder((4,), {"log_scale": Free((), -1.5), "mean": (4, 3, 1)}),
+    ],
+)
+def test_free_outputs_are_parameters_that_no_input_moves(network):
+    z = jnp.ones(2)
+    params = jax.jit(network.init)(jax.random.key(0), z)
+    found, moved = (jax.jit(network.apply)(params, code) for code in (z, -3 * z))
+    assert found["log_scale"].shape == ()
+    assert float(found["log_scale"]) == float(moved["log_scale"]) == -1.5
+    assert not np.array_equal(found["mean"], moved["mean"])
+    log_prob = jax.jit(jax.grad(lambda params: Normal(**network.apply(params, z)).log_prob(jnp.ones((4, 3, 1)))))
+    leaves = jax.tree_util.tree_leaves_with_path(log_prob(params))
+    slopes = [leaf for path, leaf in leaves if path[-1].key == "log_scale"]
+    assert len(slopes) == 1
+    squares = np.square((1 - np.asarray(found["mean"])) / np.exp(-1.5))
+    np.testing.assert_allclose(slopes[0], (squares - 1).sum(), rtol=1e-4)
+
+
+def test_the_output_bias_of_an_mlp_is_the_whole_image():
+    decoder = mlp((4,), {"logits": (4, 3, 1), "other": (2,)})
+    params = jax.jit(decoder.init)(jax.random.key(0), jnp.zeros(2))
+    bias = jnp.arange(12.0).reshape(4, 3, 1)
+    changed = with_output_bias(params, "logits", bias)
+    found = jax.jit(decoder.apply)(changed, jnp.zeros(2))  # hidden biases start at zero: z = 0 shows the output's alone
+    np.testing.assert_allclose(found["logits"], bias)
+    np.testing.assert_allclose(found["other"], 0)
+    assert not np.any(params["params"]["heads"]["logits"]["bias"])  # the params given are left as they were
+    kernels = [p["params"]["heads"]["logits"]["kernel"] for p in (params, changed)]
+    np.testing.assert_array_equal(*kernels)
+
+
+def test_the_output_bias_of_a_convolution_is_the_mean_of_each_channel():
+    decoder = conv_decoder((4,), {"logits": (4, 3, 2)})
+    params = jax.jit(decoder.init)(jax.random.key(0), jnp.zeros(2))
+    bias = jnp.arange(24.0).reshape(4, 3, 2)
+    found = jax.jit(decoder.apply)(with_output_bias(params, "logits", bias), jnp.zeros(2))["logits"]
+    np.testing.assert_allclose(found, np.broadcast_to(np.asarray(bias).mean(axis=(0, 1)), (4, 3, 2)), rtol=1e-6)
+
+
+def test_an_output_without_a_bias_is_refused():
+    decoder = mlp((4,), {"mean": (2,), "log_scale": Free(())})
+    params = jax.jit(decoder.init)(jax.random.key(0), jnp.zeros(2))
+    for name in ("logits", "log_scale"):
+        with pytest.raises(ValueError, match=f"no layer named '{name}' with a bias"):
+            with_output_bias(params, name, jnp.zeros(2))
