@@ -12,21 +12,23 @@ def float64():
         yield
 
 
-COMPILES_SLOWLY = ("conv", "Conv")  # XLA takes 10 to 20 s to compile a small convolution's gradient on a CPU
-FULL_SIZE = (
+FULL_SIZE = (  # each takes minutes of processor time, most of it XLA's compilation
     "test_annealed.py",
+    "test_benchmarks.py",
+    "test_bounds.py",
     "test_foundations.py",
     "test_latent_experiments.py",
+    "test_log_likelihood.py",
+    "test_networks.py",
     "test_rate_distortion.py",
+    "test_resume.py",
     "test_run_experiments.py",
+    "test_training.py",
 )
 
 
 def pytest_collection_modifyitems(items):
-    """Convolutions in the tables of models, and experiments run to their end, are for `make test-slow`."""
+    """The files that take minutes are for `make test-slow`."""
     for item in items:
-        if item.path.name in FULL_SIZE or (
-            item.path.name in ("test_bounds.py", "test_networks.py")
-            and any(word in item.name for word in COMPILES_SLOWLY)
-        ):
+        if item.path.name in FULL_SIZE:
             item.add_marker(pytest.mark.slow)
