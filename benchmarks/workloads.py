@@ -62,9 +62,8 @@ def iwae_decoder_layers(num_samples: int) -> list[Layer]:
 def conv_layers() -> list[Layer]:
     """32 and 64 maps, of `networks.conv_pair` with 20 latents: 3 x 3 patches, and 7 x 7 x 64 in the middle."""
     encoder = [Layer(14 * 14, 9, 32, first=True), Layer(7 * 7, 9 * 32, 64), Layer(1, 3136, 20), Layer(1, 3136, 20)]
-    # A transposed convolution of stride 2 multiplies each input pixel, not each output pixel, by the whole kernel.
-    decoder = [Layer(1, 20, 3136), Layer(7 * 7, 64, 9 * 64), Layer(14 * 14, 64, 9 * 32), Layer(28 * 28, 9 * 32, 1)]
-    return encoder + decoder
+    # The decoder doubles an image by 2 x 2 patches to four times the channels.
+    return [*encoder, Layer(1, 20, 3136), Layer(7 * 7, 4 * 64, 4 * 32), Layer(14 * 14, 4 * 32, 4)]
 
 
 def small(data: np.ndarray, length: int | None = None) -> Workload:

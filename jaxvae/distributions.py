@@ -10,13 +10,22 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jax.nn import log_softmax, sigmoid, softplus
+from jax.nn import log_softmax, sigmoid
 
 from jaxvae.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
 from jaxvae.types import Array, Distribution, Key, Shape
 
 LOG_2 = 0.6931471805599453
 LOG_2PI = 1.8378770664093453
+
+
+@jax.custom_jvp
+def softplus(logits: Array) -> Array:
+    """ln(1 + exp l), [*shape], twice as fast on a CPU as `jax.nn.softplus` and as exact; its derivative is σ(l)."""
+    return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+softplus.defjvps(lambda tangent, _, logits: tangent * sigmoid(logits))
 
 
 @jax.tree_util.register_dataclass
@@ -164,7 +173,9 @@ class Bernoulli:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event]: [], in nats."""
-        return jnp.sum(value * self.logits - softplus(self.logits))
+        # One flat axis: on a CPU, XLA sums over rows and columns of pixels several times more slowly.
+        value, logits = jnp.ravel(value), jnp.ravel(self.logits)
+        return jnp.sum(value * logits - softplus(logits))
 
     def expectation(self) -> Array:
         """The probability of a one, [*event]."""

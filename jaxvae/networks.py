@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvae.convolution import Padding, convolution
 from jaxvae.types import Array, Network, Params, Shape
 
 Activation = Callable[[Array], Array]
@@ -61,6 +62,22 @@ class MLP(nn.Module):
         return Heads(self.outputs, name="heads")(features)
 
 
+class Convolution(nn.Module):
+    """A convolution of one image, with a bias for each map."""
+
+    maps: int
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    padding: Padding
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[H, W, C] -> [H', W', maps]."""
+        kernel = self.param("kernel", glorot, (*self.window, x.shape[-1], self.maps))
+        bias = self.param("bias", nn.initializers.zeros, (self.maps,))
+        return convolution(x[None], kernel, self.strides, self.padding)[0] + bias[None, None]
+
+
 class ConvEncoder(nn.Module):
     """Strided 3x3 convolutions, each halving the image, then one linear layer for each output."""
 
@@ -73,13 +90,31 @@ class ConvEncoder(nn.Module):
     def __call__(self, x: Array) -> dict[str, Array]:
         """[H, W, C] -> {name: [*shape]}."""
         for width in self.channels:
-            x = nn.Conv(width, (3, 3), strides=(2, 2), kernel_init=glorot)(x)
+            padding = tuple(jax.lax.padtype_to_pads(x.shape[:2], (3, 3), (2, 2), "SAME"))
+            x = Convolution(width, (3, 3), (2, 2), padding)(x)
             x = self.activation(_group_norm(x) if self.normalise else x)
         return Heads(self.outputs, name="heads")(x.reshape(-1))
 
 
+class Doubling(nn.Module):
+    """Twice the rows and the columns: a 2x2 convolution to four times the channels, dealt out to 2x2 pixels.
+
+    It is a transposed convolution of stride 2 with a 4x4 kernel, in the form that is fast (Shi et al. 2016, section 3).
+    """
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[H, W, C] -> [2H, 2W, channels]."""
+        height, width = x.shape[:2]
+        maps = Convolution(4 * self.channels, (2, 2), (1, 1), ((1, 0), (1, 0)), name="maps")(x)
+        blocks = maps.reshape(height, width, 2, 2, self.channels)
+        return blocks.transpose(0, 2, 1, 3, 4).reshape(2 * height, 2 * width, self.channels)
+
+
 class ConvDecoder(nn.Module):
-    """The encoder's mirror: a linear layer, transposed convolutions that double the image, a convolution per output."""
+    """The encoder's mirror: a linear layer to small maps, then doublings, the last one to each output."""
 
     channels: tuple[int, ...]
     outputs: tuple[tuple[str, Shape | Free], ...]
@@ -89,23 +124,25 @@ class ConvDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: Array) -> dict[str, Array]:
         """[*latent] -> {name: [H, W, ...]}."""
-        height, width = next(output[:2] for _, output in self.outputs if not isinstance(output, Free))
-        sizes = [(height, width)]
+        size = next(output[:2] for _, output in self.outputs if not isinstance(output, Free))
+        sizes = [size]
         for _ in self.channels:
-            sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
-        *targets, smallest = sizes
+            sizes.append(tuple(math.ceil(length / 2) for length in sizes[-1]))
+        *larger, smallest = sizes
         x = nn.Dense(math.prod(smallest) * self.channels[0], kernel_init=glorot)(z.reshape(-1))
-        x = self.activation(x.reshape(*smallest, self.channels[0]))
-        for channels, (rows, columns) in zip(self.channels, reversed(targets), strict=True):
-            x = nn.ConvTranspose(channels, (3, 3), strides=(2, 2), kernel_init=glorot)(x)[:rows, :columns]
-            x = self.activation(_group_norm(x) if self.normalise else x)
+        x = self._activated(x.reshape(*smallest, self.channels[0]))
+        for channels, (rows, columns) in zip(self.channels[1:], reversed(larger[1:]), strict=True):
+            x = self._activated(Doubling(channels)(x)[:rows, :columns])
         return {name: self._head(name, output, x) for name, output in self.outputs}
+
+    def _activated(self, x: Array) -> Array:
+        return self.activation(_group_norm(x) if self.normalise else x)
 
     def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
         if isinstance(output, Free):
             return self.param(name, nn.initializers.constant(output.start), output.shape)
-        maps = nn.Conv(math.prod(output[2:]), (3, 3), kernel_init=glorot, name=name)(features)
-        return maps.reshape(output)
+        rows, columns, *rest = output
+        return Doubling(math.prod(rest), name=name)(features)[:rows, :columns].reshape(output)
 
 
 def _group_norm(x: Array) -> Array:
@@ -157,7 +194,7 @@ def conv_decoder(
     """A convolutional network from a code to images, the mirror of `conv_encoder`.
 
     Args:
-        channels: the number of feature maps after each doubling of the image, smallest image first.
+        channels: the number of feature maps before each doubling of the image, smallest image first.
         outputs: shapes [H, W, ...] with the same H and W, or `Free`.
         activation: after every layer.
         normalise: group normalisation before each activation.
@@ -237,7 +274,7 @@ def with_output_bias(params: Params, output: str, bias: Array) -> Params:
     Args:
         params: of a network of this file.
         output: the name of the output, "logits" for instance.
-        bias: [*shape of the output]; a convolution, which has one bias for each channel, gets the mean over the pixels.
+        bias: [*shape of the output]; a convolution, which has no bias for each pixel, gets the mean over the pixels.
 
     Returns:
         New params.
@@ -257,10 +294,13 @@ def with_output_bias(params: Params, output: str, bias: Array) -> Params:
 
     def set_bias(path: tuple, leaf: Array) -> Array:
         names = [getattr(entry, "key", None) for entry in path]
-        if names[-2:] != [output, "bias"]:
+        if output not in names or names[-1] != "bias":
             return leaf
         found.append(names)
-        return jnp.mean(bias.reshape(-1, leaf.size), axis=0).astype(leaf.dtype)
+        if leaf.size == bias.size:
+            return bias.reshape(leaf.shape).astype(leaf.dtype)
+        per_channel = jnp.mean(bias, axis=(0, 1)).reshape(-1)
+        return jnp.tile(per_channel, leaf.size // per_channel.size).astype(leaf.dtype)
 
     changed = jax.tree_util.tree_map_with_path(set_bias, params)
     if not found:

@@ -176,8 +176,10 @@ def steps(
         return order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
 
     epoch, position = jnp.divmod(state.step, per_epoch)
-    batches = jnp.concatenate([batches_of(epoch), batches_of(epoch + 1)])
-    batches = jax.lax.dynamic_slice_in_dim(batches, position, length)
+    now = batches_of(epoch)
+    # The next epoch's order costs as much as several steps, so it is drawn only by the call that comes to need it.
+    following = jax.lax.cond(position + length > per_epoch, batches_of, lambda _: jnp.zeros_like(now), epoch + 1)
+    batches = jax.lax.dynamic_slice_in_dim(jnp.concatenate([now, following]), position, length)
 
     def one(state: State, rows: Array) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))

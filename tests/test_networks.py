@@ -117,7 +117,7 @@ def test_group_normalisation_by_hand():
     norm["bias"] = jnp.asarray(rng(2).normal(size=16), jnp.float32)
     head["kernel"] = jnp.eye(4 * 3 * 16)
 
-    kernel, bias = (np.asarray(params["params"]["Conv_0"][name], np.float64) for name in ("kernel", "bias"))
+    kernel, bias = (np.asarray(params["params"]["Convolution_0"][name], np.float64) for name in ("kernel", "bias"))
     image = np.pad(np.asarray(x, np.float64), ((1, 1), (1, 1), (0, 0)))  # 7 and 5 are odd: SAME pads one on each side
     maps = np.zeros((4, 3, 16))
     for row in range(4):
