@@ -86,7 +86,7 @@ def main(options: Options) -> None:
     else:
         print(f"{dataset.name} has no labels, so the nearest-neighbour accuracy is left out")
 
-    some = test[:: max(1, len(test) // options.map_examples)][: options.map_examples]
+    some = test[np.unique(np.linspace(0, len(test) - 1, options.map_examples).astype(int))]
     compared, images = _compare_codes(run, some, options)
     numbers |= compared
     for name in ("a posterior draw", "the posterior mean", "the MAP code"):

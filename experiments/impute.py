@@ -64,12 +64,14 @@ def main(options: Options) -> None:
     start = jnp.where(observed, xs, mean[None])
 
     squares: dict[str, list[np.ndarray]] = {MEAN: [], DRAW: [], AVERAGE: []}
+    rows = np.unique(np.linspace(0, len(xs) - 1, SHOWN).astype(int))  # from all over: some data is sorted by class
     shown: list[Imputations] = []
     keys = jax.random.split(key_chain, len(xs))
     for begin in tqdm(range(0, len(xs), CHUNK), desc="imputing", unit=" batches"):
         part = slice(begin, begin + CHUNK)
         chains = _chains(run.model, keys[part], run.params, start[part], observed[part], options.rounds)
-        shown.append(jax.tree.map(lambda states: np.asarray(states[:SHOWN]), chains))
+        here = rows[(rows >= begin) & (rows < begin + CHUNK)] - begin
+        shown.append(jax.tree.map(lambda states, here=here: np.asarray(states)[here], chains))
         for name, states in (
             (MEAN, chains.means),
             (DRAW, chains.samples),
@@ -80,7 +82,9 @@ def main(options: Options) -> None:
 
     errors = {name: np.concatenate(parts) for name, parts in squares.items()}
     place = run.folder / "figures"
-    _draw_images(place / "imputed.png", np.asarray(xs), np.asarray(observed), np.asarray(start), shown[0])
+    chosen = jax.tree.map(lambda *parts: np.concatenate(parts), *shown)
+    truth, mask, begun = (np.asarray(images)[rows] for images in (xs, observed, start))
+    _draw_images(place / "imputed.png", truth, mask, begun, chosen)
     _draw_errors(place / "imputation_error.png", errors, baseline)
     numbers, table = _numbers(errors, baseline)
     hidden = f"{options.share:g} of the pixels, at random" if options.missing == "random" else f"the {options.missing}"
@@ -163,7 +167,7 @@ def _numbers(errors: dict[str, np.ndarray], baseline: np.ndarray) -> tuple[dict,
 
 def _draw_images(path: Path, xs: np.ndarray, observed: np.ndarray, start: np.ndarray, chains: Imputations) -> None:
     """Truth, what is left of it, the start, rounds of the chain, and their average."""
-    count, rounds = min(SHOWN, len(xs)), chains.means.shape[1]
+    count, rounds = chains.means.shape[:2]
     rows: list[tuple[str, np.ndarray]] = [("data", xs), ("observed", _with_holes(xs, observed)), ("mean image", start)]
     for index in sorted({0, min(4, rounds - 1), rounds - 1}):
         rows.append((f"round {index + 1}, a draw", np.asarray(chains.samples)[:, index]))
@@ -172,10 +176,7 @@ def _draw_images(path: Path, xs: np.ndarray, observed: np.ndarray, start: np.nda
     channels = 3 if xs.shape[-1] in (1, 3) else xs.shape[-1]
     figure_rows.labelled_rows(
         path,
-        [
-            (name, np.clip(np.broadcast_to(images[:count], (count, *xs.shape[1:3], channels)), 0, 1))
-            for name, images in rows
-        ],
+        [(name, np.clip(np.broadcast_to(images, (count, *xs.shape[1:3], channels)), 0, 1)) for name, images in rows],
         title="Missing pixels, filled in",
         caption="Blue pixels are hidden from the model. Each round draws a code for the image as it stands, then new "
         "missing pixels for the code. Look for halves that continue what is observed, where the mean image cannot.",

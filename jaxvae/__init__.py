@@ -17,10 +17,20 @@ def load(folder, *, seed: int = 0):
     return load(folder, seed=seed)
 
 
+def __getattr__(name: str):
+    """`VAEEstimator`, which brings scikit-learn: only where it is used."""
+    if name == "VAEEstimator":
+        from jaxvae.run.estimator import VAEEstimator
+
+        return VAEEstimator
+    raise AttributeError(f"module 'jaxvae' has no attribute {name!r}")
+
+
 __all__ = [
     "VAE",
     "Network",
     "Terms",
+    "VAEEstimator",
     "autoencoder",
     "batched",
     "batched_elbo",

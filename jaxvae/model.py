@@ -43,6 +43,28 @@ def standard_normal(shape: Shape) -> Network:
     return Network(init=lambda key: {}, apply=lambda params: Normal(jnp.zeros(shape), jnp.zeros(shape)))
 
 
+def terms_of(drawn: Draw, prior: Distribution, likelihood: Distribution, x: Array) -> Terms:
+    """The terms of one draw of one latent variable.
+
+    log w = ln p(x|z) + ln p(z) - ln q(z|x)
+
+    Args:
+        drawn: z ~ q(z|x), and the density q.
+        prior: p(z).
+        likelihood: p(x|z) at the drawn z.
+        x: [*event] one example.
+
+    Returns:
+        The terms, with one latent group.
+
+    Source: Kingma & Welling (2014), equation 3, and Burda et al. (2016), equation 8.
+    """
+    z, posterior, feedback = drawn
+    log_likelihood = likelihood.log_prob(x)
+    log_weight = log_likelihood + prior.log_prob(z) - posterior.log_prob(z)
+    return Terms(log_likelihood, kl(posterior, prior, z)[None], log_weight, feedback)
+
+
 def vae(
     *,
     encoder: Network,
@@ -100,11 +122,8 @@ def vae(
         return likelihood(**decoder.apply(params["decoder"], z))
 
     def terms(key: Key, params: Params, x: Array) -> Terms:
-        z, density, feedback = draw(key, posterior_of(params, x))
-        p_z = prior_of(params)
-        log_likelihood = likelihood_of(params, z).log_prob(x)
-        log_weight = log_likelihood + p_z.log_prob(z) - density.log_prob(z)
-        return Terms(log_likelihood, kl(density, p_z, z)[None], log_weight, feedback)
+        drawn = draw(key, posterior_of(params, x))
+        return terms_of(drawn, prior_of(params), likelihood_of(params, drawn.value), x)
 
     def sample(key: Key, params: Params) -> Array:
         key_z, key_x = jax.random.split(key)

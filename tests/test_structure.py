@@ -14,11 +14,11 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "hamiltonian"},
+    {"continuous_bernoulli", "convolution", "hamiltonian"},
     {"distributions", "pixels"},
     {"draws", "networks"},
     {"model"},
-    {"linear", "bounds", "codes", "latent"},
+    {"linear", "bounds", "codes", "denoising", "latent"},
     {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
     {"importance"},
 ]
@@ -66,9 +66,9 @@ def test_every_layer_names_files_that_exist():
     assert len(HEIGHT) == sum(map(len, LAYERS))
 
 
-def test_networks_know_only_types():
+def test_networks_know_only_types_and_the_convolution():
     inside = [name for name in all_imports(PACKAGE / "networks.py") if name.startswith("jaxvae")]
-    assert inside == ["jaxvae.types"]
+    assert inside == ["jaxvae.convolution", "jaxvae.types"]
 
 
 def test_the_shell_imports_no_scripts_and_the_package_no_shell():

@@ -1,0 +1,237 @@
+"""Denoising: a VAE that is trained to explain clean images by corrupted ones.
+
+`python -m experiments.denoise --noise gaussian --amount 0.5`
+
+It is compared with the same network trained in the usual way, which sees a corrupted image for the first time when it
+is tested (Im et al., "Denoising Criterion for Variational Auto-Encoding Framework", 2017).
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from experiments.denoise_figure import draw
+from experiments.new_folder import new_folder
+from jaxvae import training
+from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
+from jaxvae.model import VAE
+from jaxvae.run import RunError, build, config, evaluate, folder, pictures
+from jaxvae.run.command import command
+from jaxvae.run.data import Dataset
+from jaxvae.run.train import Diverged, check_data, check_finite
+from jaxvae.types import Params
+
+NOISES: dict[str, Callable[[float], Corrupt]] = {
+    "gaussian": gaussian_noise,
+    "salt-and-pepper": salt_and_pepper,
+    "masking": masking,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train a VAE to explain clean images by corrupted ones, and measure how well it cleans test images."""
+
+    noise: Literal["gaussian", "salt-and-pepper", "masking"] = "gaussian"
+    """Gaussian noise is added and not clipped; salt and pepper replaces pixels by zero or one, masking by zero."""
+    amount: float = 0.4
+    """The noise's standard deviation, pixels being in [0, 1], or the fraction of pixels that are replaced."""
+    data: config.Data = field(default_factory=partial(config.Data, binarize="none"))
+    model: config.Model = field(default_factory=partial(config.Model, likelihood="gaussian-shared"))
+    optimizer: config.Optimizer = field(default_factory=partial(config.Optimizer, lr=2e-3))
+    epochs: int = 300
+    """Passes over the training set."""
+    batch_size: int = 100
+    """Examples in one step."""
+    seed: int = 0
+    """All randomness comes from it."""
+    folder: Path = Path("runs/denoise")
+    """Where result.json and denoise.png go; it must not exist."""
+
+
+def main(options: Options) -> int | None:
+    """Train both models, clean the test set, write the numbers and the picture.
+
+    Args:
+        options: of the command line.
+
+    Returns:
+        1 where training diverged, else None.
+    """
+    try:
+        corrupt = NOISES[options.noise](options.amount)
+    except ValueError as error:
+        raise RunError(f"--amount {options.amount}: {error}") from None
+    if not 0 < options.amount < math.inf:
+        raise RunError(f"--amount {options.amount} must be positive: without noise there is nothing to remove")
+    settings = config.Config(
+        data=options.data,
+        model=options.model,
+        optimizer=options.optimizer,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
+    config.check(settings)
+    dataset = folder.data_of(settings)
+    check_data(settings, dataset)
+    clean = evaluate.held_out(dataset.test, config.binarization(settings))
+    keys = jax.random.split(jax.random.key(options.seed), len(clean))
+    noisy = jax.jit(jax.vmap(corrupt))(keys, clean)
+    if bool(jnp.all(noisy == clean)):
+        raise RunError(f"--amount {options.amount} changes no pixel of the test set: give a larger one")
+    plain = build.model_of(settings, dataset.train.images.shape[1:])
+    place = new_folder(options.folder)
+    try:
+        denoiser = train(settings, denoising(plain, corrupt), dataset, label="training on corrupted images")
+        usual = train(settings, plain, dataset, label="training as usual")
+    except Diverged as error:
+        place.rmdir()
+        print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
+        return 1
+
+    cleaned = {
+        "denoising VAE": pictures.reconstruct(plain, denoiser, noisy),
+        "usual VAE": pictures.reconstruct(plain, usual, noisy),
+    }
+    originals = np.asarray(clean, np.float64)
+    errors = {
+        name: squared_error(images, originals) for name, images in {"noisy": np.asarray(noisy), **cleaned}.items()
+    }
+    errors["usual VAE, clean input"] = squared_error(pictures.reconstruct(plain, usual, clean), originals)
+    numbers = {name: psnr(values) for name, values in errors.items()}
+    gain = psnr_gain(errors["noisy"], errors["denoising VAE"])
+    protocol = {
+        "dataset": dataset.name,
+        "split": dataset.split,
+        "binarisation": config.binarization(settings),
+        "test_examples": len(clean),
+        "noise": options.noise,
+        "amount": options.amount,
+        "psnr": "of the mean squared error over the test set, peak 1, in decibels",
+        "standard_error": "over test examples, by the delta method",
+        "denoised": "the decoder's mean, clipped to [0, 1], at the posterior mean of the corrupted image",
+        "bound": "elbo",
+        "k": 1,
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "seed": options.seed,
+        "model": {
+            "network": options.model.network,
+            "latent": options.model.latent,
+            "likelihood": options.model.likelihood,
+        },
+        "jax": jax.__version__,
+    }
+    result = {
+        name: {"psnr": measured[0], "psnr_standard_error": measured[1]}
+        for name, measured in (numbers | {"gain of the denoising VAE": gain}).items()
+    }
+    folder.write_json(place / "result.json", result | {"protocol": protocol})
+    chosen = pictures.spread(dataset.test._replace(images=np.arange(len(clean))), 14).images
+    draw(
+        place / "denoise.png",
+        {"clean": originals[chosen], "noisy": np.asarray(noisy)[chosen]}
+        | {name: images[chosen] for name, images in cleaned.items()},
+        {name: numbers[name] for name in ("noisy", "usual VAE", "denoising VAE")},
+        title=f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}",
+    )
+    print(f"{dataset.name}, test set, {options.noise} {options.amount:g}, PSNR in decibels:")
+    for name, (value, standard_error) in (numbers | {"gain of the denoising VAE": gain}).items():
+        print(f"  {name}: {value:.2f} ± {standard_error:.2f}")
+    print(f"{place / 'denoise.png'}")
+    return None
+
+
+def train(settings: config.Config, model: VAE, dataset: Dataset, *, label: str) -> Params:
+    """Train one model, an epoch as one program.
+
+    Args:
+        settings: of the training.
+        model: with the terms to be trained.
+        dataset: the data.
+        label: of the progress bar.
+
+    Returns:
+        The evaluated params.
+
+    Raises:
+        Diverged: a term is not finite.
+    """
+    images = dataset.train.images
+    per_epoch = len(images) // settings.batch_size
+    num_steps = settings.epochs * per_epoch
+    mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
+    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
+    optimizer = build.optimizer_of(settings, num_steps)
+    dynamic = config.binarization(settings) == "dynamic"
+    epoch = jax.jit(
+        partial(
+            training.steps,
+            step=build.step_of(settings, model, optimizer, per_epoch),
+            prepare=training.dynamic_binarization if dynamic else training.grey,
+            batch_size=settings.batch_size,
+        ),
+        donate_argnums=0,
+    )
+    data, key = jnp.asarray(images), jax.random.fold_in(folder.seed_keys(settings), 1)
+    for done in tqdm(range(settings.epochs), desc=label, unit=" epochs"):
+        state, metrics = epoch(state, key, data)
+        check_finite(jax.device_get(metrics), first_step=done * per_epoch)
+    return folder.evaluated_params(state)
+
+
+def squared_error(images: np.ndarray, originals: np.ndarray) -> np.ndarray:
+    """The mean squared error of each image.
+
+    Args:
+        images: [N, H, W, C].
+        originals: [N, H, W, C].
+
+    Returns:
+        [N].
+    """
+    return np.mean(np.square(images - originals), axis=(1, 2, 3))
+
+
+def psnr(errors: np.ndarray) -> tuple[float, float]:
+    """The peak signal-to-noise ratio of a test set, and its standard error over images.
+
+    PSNR = -10 log₁₀ MSE,    s.e. = (10 / ln 10) s.e.(MSE) / MSE
+
+    Args:
+        errors: [N] the mean squared error of each image, pixels being in [0, 1].
+
+    Returns:
+        Two numbers in decibels.
+    """
+    mean = errors.mean()
+    return -10 * math.log10(mean), 10 / math.log(10) * float(errors.std(ddof=1)) / math.sqrt(len(errors)) / mean
+
+
+def psnr_gain(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """By how much the PSNR of the same images rose, and the standard error of that.
+
+    Args:
+        before: [N] the mean squared error of each image.
+        after: [N] the same of the images that were cleaned.
+
+    Returns:
+        Two numbers in decibels; the error is that of the paired difference, by the delta method.
+    """
+    influence = before / before.mean() - after / after.mean()
+    error = 10 / math.log(10) * float(influence.std(ddof=1)) / math.sqrt(len(before))
+    return 10 * math.log10(before.mean() / after.mean()), error
+
+
+if __name__ == "__main__":
+    command(main, Options)
