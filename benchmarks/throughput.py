@@ -1,8 +1,8 @@
 """Images per second of the library in steady state: `python -m benchmarks.throughput`.
 
 Every workload is one compiled program that shuffles, gathers, casts, steps and reports its metrics. Beside it, in
-turns, run its bare matrix products by the BLAS libraries at hand, and for the smallest network a hand-written scan and,
-on request, an eager PyTorch script.
+turns, run its bare matrix products by the BLAS libraries at hand, and for the smallest network and log p(x) a
+hand-written scan and, on request, an eager PyTorch script.
 """
 
 import json as json_format
@@ -44,7 +44,7 @@ def main(
     """Measure the throughput of the library.
 
     Args:
-        peers: also run the eager PyTorch script beside the smallest network.
+        peers: also run eager PyTorch scripts beside W1 and W3.
         json: write all numbers to this file.
         device: where to run; JAX's default if not given.
         quick: a few seconds for each workload, to see that everything runs; the numbers mean little.
@@ -68,18 +68,17 @@ def main(
         if platform != "cpu" and not quick:
             images = min(ACCELERATOR_SCALE * images, 60_000)
         data, source = binarized_mnist(images)
-        torch_for_script = torch_python if peers and has_torch and name == "W1" else None
+        torch_for_script = torch_python if peers and has_torch and name in ("W1", "W3") else None
         torch_for_products = torch_python if has_torch and platform == "cpu" else None
         for make in makers(name, quick):
             with ExitStack() as open_peers:
                 forget_peak()
                 workload = make(data)
                 runs: dict[str, tuple[Run, float]] = {"ours": (timed(workload.run), workload.images)}
-                if name == "W1":
-                    by_hand = workloads.small_by_hand(data)
-                    runs["the hand-written scan"] = timed(by_hand.run), by_hand.images
+                if workload.by_hand:
+                    runs["the hand-written scan"] = timed(workload.by_hand), workload.images
                 if torch_for_script:
-                    script = torch_script(torch_for_script, data, platform)
+                    script = torch_script(torch_for_script, name, data, platform, quick)
                     runs["the eager PyTorch script"] = open_peers.enter_context(script), len(data)
                 runs |= limit_runs(workload, open_peers, torch_for_products, platform, quick)
                 only_runs = {label: run for label, (run, _) in runs.items()}
@@ -104,7 +103,7 @@ def makers(name: str, quick: bool) -> list:
         case "W1":
             return [workloads.small]
         case "W3":
-            draws, chunks = (100, (50,)) if quick else (5000, CHUNKS)
+            draws, chunks = likelihood_draws(quick)
             return [lambda data, chunk=chunk: workloads.likelihood(data, draws, chunk) for chunk in chunks]
         case "W4":
             return [workloads.conv]
@@ -112,12 +111,23 @@ def makers(name: str, quick: bool) -> list:
             return [lambda data: workloads.iwae(data, int(name.removeprefix("W2 k=")))]
 
 
-def torch_script(python: Path, data: np.ndarray, platform: str) -> Peer:
-    """The eager script, on the same pictures and the same kind of device."""
+def likelihood_draws(quick: bool) -> tuple[int, tuple[int, ...]]:
+    """The draws of W3, and how many of them are held at once."""
+    return (100, (50,)) if quick else (5000, CHUNKS)
+
+
+def torch_script(python: Path, name: str, data: np.ndarray, platform: str, quick: bool) -> Peer:
+    """The eager script of a workload, on the same pictures and the same kind of device."""
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
         np.save(file.name, data.reshape(len(data), -1))
         device = "cuda" if platform == "gpu" else "cpu"
-        return Peer(python, "torch_vae.py", ["--images", file.name, "--device", device])
+        arguments = ["--images", file.name, "--device", device]
+        if name == "W1":
+            return Peer(python, "torch_vae.py", arguments)
+        draws, chunks = likelihood_draws(quick)
+        return Peer(
+            python, "torch_likelihood.py", [*arguments, "--num-samples", str(draws), "--chunk", str(max(chunks))]
+        )
 
 
 def limit_runs(

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks import handwritten
+from benchmarks import handwritten, handwritten_likelihood
 from benchmarks.limits import Layer, Product, products
 from jaxvae import VAE, log_likelihood, networks, standard_normal, vae
 from jaxvae.bounds import average, importance_weighted
@@ -34,6 +34,7 @@ class Workload(NamedTuple):
     first_call_seconds: float  # compilation and the first repetition
     products: list[Product]  # of one step
     images_per_step: float
+    by_hand: Callable[[], Any] | None = None  # one repetition of the same arithmetic without the library
 
 
 def model_of(pair: Callable, latent: int) -> VAE:
@@ -67,9 +68,16 @@ def conv_layers() -> list[Layer]:
 
 
 def small(data: np.ndarray, length: int | None = None) -> Workload:
-    """W1: 784-400-20, ReLU, ELBO; a repetition of `length` steps, or an epoch."""
+    """W1: 784-400-20, ReLU, ELBO; a repetition of `length` steps, or an epoch, which is written by hand as well."""
     model = model_of(networks.small_pair, 20)
-    return _training("W1", "784-400-20, ELBO, batch 128", model, average, data, 128, 1, small_layers(), length)
+    ours = _training("W1", "784-400-20, ELBO, batch 128", model, average, data, 128, 1, small_layers(), length)
+    if length:
+        return ours
+    carry = handwritten.start(jax.random.key(0), OPTIMIZER)
+    epoch = functools.partial(handwritten.epoch, optimizer=OPTIMIZER, batch_size=128)
+    pixels = jnp.asarray(data.reshape(len(data), PIXELS))
+    by_hand = _repeated("", "", epoch, carry, pixels, 128, small_layers())
+    return ours._replace(by_hand=by_hand.run)
 
 
 def iwae(data: np.ndarray, num_samples: int) -> Workload:
@@ -95,6 +103,8 @@ def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
     estimate = functools.partial(log_likelihood, model, num_samples=num_samples, chunk=chunk)
     of_batch = jax.jit(jax.vmap(estimate, (0, None, 0)))
     keys = jax.random.split(jax.random.key(1), len(xs))
+    weights = handwritten_likelihood.init(jax.random.key(0))
+    by_hand = jax.jit(functools.partial(handwritten_likelihood.log_likelihood, num_samples=num_samples, chunk=chunk))
     began = time.perf_counter()
     program = of_batch.lower(keys, params, xs).compile()
     jax.block_until_ready(program(keys, params, xs))
@@ -108,15 +118,8 @@ def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
         first_call,
         products(iwae_decoder_layers(chunk), len(xs), training=False),
         len(xs) * chunk / num_samples,
+        lambda: by_hand(keys[0], weights, xs.reshape(len(xs), -1)),
     )
-
-
-def small_by_hand(data: np.ndarray) -> Workload:
-    """W1 without the library."""
-    carry = handwritten.start(jax.random.key(0), OPTIMIZER)
-    epoch = functools.partial(handwritten.epoch, optimizer=OPTIMIZER, batch_size=128)
-    pixels = jnp.asarray(data.reshape(len(data), PIXELS))
-    return _repeated("W1 by hand", "W1 as one hand-written scan", epoch, carry, pixels, 128, small_layers())
 
 
 def _training(

@@ -1,14 +1,27 @@
 import os
+import tempfile
 
 # Most of a test's time is XLA's: quick programs that run a little slower take a third off the suite.
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment tests what users run.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process sets it, its workers and their commands share it
+    compiled = tempfile.TemporaryDirectory(prefix="jaxvae-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
 import pytest
 
+LONGEST = ("test_resume.py", "test_latent_experiments.py", "test_train.py", "test_estimator.py")
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion():
+    """No dtype is promoted unasked. Optax's Adam does so itself: tests of training ask for "standard"."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
 
 
 @pytest.fixture
@@ -16,3 +29,8 @@ def float64():
     """Runs a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

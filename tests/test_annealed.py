@@ -55,6 +55,7 @@ def test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability(s
     assert_mean(np.exp(log_ratio), 1.0)
 
 
+@pytest.mark.slow
 def test_the_bounds_hold_the_truth_between_them_and_close_with_the_temperatures():
     def pair(key, num_temperatures):
         """Both bounds minus the truth, for an example that the same key simulates."""

@@ -29,7 +29,7 @@ def run(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     noise = np.random.default_rng(0).integers(0, 256, size=(60, 8, 8, 1), dtype=np.uint8)
     np.savez(runs / "noise.npz", train=noise[:30], test=noise[30:])
-    np.save(runs / "wide.npy", np.zeros((20, 9, 8, 1), np.uint8))
+    np.save(runs / "wide.npy", np.random.default_rng(1).integers(0, 256, size=(20, 9, 8, 1), dtype=np.uint8))
     options = train.Options(
         model=Model(latent=4),
         epochs=15,

@@ -27,17 +27,7 @@ def _standard_promotion():
         yield
 
 
-@pytest.fixture
-def quick_compilation():
-    """Programs of a dozen shapes that each run for a moment: without XLA's optimisations they compile sooner."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    jax.clear_caches()
-
-
-def test_it_passes_all_checks_of_scikit_learn(quick_compilation):
+def test_it_passes_all_checks_of_scikit_learn():
     results = check_estimator(VAEEstimator(), on_skip=None)  # raises at the first check that fails
     skipped = {result["check_name"] for result in results if result["status"] != "passed"}
     assert skipped <= {"check_array_api_input"}  # which runs only where SCIPY_ARRAY_API is set
@@ -70,23 +60,24 @@ def test_the_score_of_a_linear_gaussian_table_is_its_true_log_density(linear):
     assert difference.std() < 0.35
     assert np.corrcoef(fitted.score_samples(test), true)[0, 1] > 0.97
     # Without the Jacobian of the standardisation the score would be off by its logarithm.
-    assert abs(np.log(fitted.scale_).sum()) > 2
+    assert abs(np.log(fitted.scale_).sum()) > 0.5
 
 
 def test_a_score_does_not_depend_on_the_units(linear):
     fitted, test, _ = linear
-    moved = clone(fitted).set_params(epochs=1).fit(test)
-    scaled = clone(fitted).set_params(epochs=1).fit(1000 * test + 7)
-    expected = moved.score_samples(test[:50]) - 4 * np.log(1000)
-    np.testing.assert_allclose(scaled.score_samples(1000 * test[:50] + 7), expected, atol=1e-3)
+    brief = clone(fitted).set_params(epochs=1)
+    expected = brief.fit(test).score_samples(test[:50]) - 4 * np.log(1024)
+    found = brief.fit(1024 * test).score_samples(1024 * test[:50])  # a power of two: not a bit of the rows is lost
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-def test_the_score_rises_to_log_p_with_the_draws_and_bounds_it(linear):
+def test_the_score_rises_with_the_draws(linear):
     fitted, test, _ = linear
-    one, many = (fitted.set_params(num_samples=k).score_samples(test) for k in (1, 500))
-    fitted.set_params(num_samples=100)
-    gain = many - one
-    assert gain.mean() > 3 * gain.std() / np.sqrt(len(gain))
+    brief = clone(fitted).set_params(epochs=1).fit(test)
+    outliers = CENTER + 3 * (test - CENTER)  # where q is far from the posterior, so that k makes a difference
+    one, ten, many = (brief.set_params(num_samples=k).score_samples(outliers) for k in (1, 10, 500))
+    for gain in (ten - one, many - ten):
+        assert gain.mean() > 5 * gain.std() / np.sqrt(len(gain))
 
 
 def test_a_row_gets_the_same_score_in_any_company(linear):

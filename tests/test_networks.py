@@ -91,7 +91,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "mlp")) for name in NETWORKS])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_under_vmap_is_a_loop(name):
     """An example's outputs depend on no other example: also with normalisation."""
     network, shape = NETWORKS[name]
@@ -106,7 +106,6 @@ def test_a_network_under_vmap_is_a_loop(name):
             np.testing.assert_allclose(together[output][i], value, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_group_normalisation_by_hand():
     """Mean and variance of one image over its pixels and the channels of a group, 8 groups of 2 channels."""
     network = conv_encoder((16,), {"features": (4 * 3 * 16,)}, activation=lambda x: x, normalise=True)

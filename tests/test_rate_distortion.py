@@ -102,6 +102,7 @@ def test_the_grid_is_one_program_and_beta_is_no_constant_of_it():
     assert epoch._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_rate_and_distortion_are_those_of_the_linear_model_in_closed_form():
     model = linear.linear_vae(latent=1)
     loadings, xs = jnp.array([[1.0], [0.5]]), jax.random.normal(jax.random.key(0), (50, 2))

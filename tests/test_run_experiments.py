@@ -12,6 +12,12 @@ from jaxvae.run import RunError
 from jaxvae.run.config import Evaluation
 
 
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")

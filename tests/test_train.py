@@ -210,8 +210,12 @@ def test_every_likelihood_trains(likelihood, tmp_path):
 
 
 def test_convolutions_warm_up_average_and_mean_bias_train_together(tmp_path):
+    images = np.asarray(jax.random.randint(jax.random.key(0), (60, 6, 5), 0, 256), np.uint8)
+    np.save(tmp_path / "mine.npy", images)
     options = replace(
         QUICK,
+        batch_size=10,
+        data=Data(name=str(tmp_path / "mine.npy")),
         runs=tmp_path,
         model=Model("conv", 5, mean_bias=True),
         objective=Objective("iwae", 2, warmup_epochs=1),

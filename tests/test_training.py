@@ -296,6 +296,7 @@ def test_too_few_examples_or_too_long_a_run_is_refused():
             recorded(blank_state(), jax.random.key(0), images(), length=length)
 
 
+@pytest.mark.slow
 def test_training_reaches_the_maximum_of_the_likelihood():
     """A linear VAE by Adam, to within 0.02 nats of probabilistic PCA on the same data."""
     rng = np.random.default_rng(0)

@@ -111,7 +111,8 @@ def check_data(config: configuration.Config, dataset: Dataset) -> None:
     if config.optimizer.warmup_steps >= config.epochs * per_epoch:
         raise RunError(
             f"--optimizer.warmup-steps {config.optimizer.warmup_steps} is not shorter than the run of "
-            f"{config.epochs * per_epoch} steps ({config.epochs} epochs of {per_epoch}): warm up for less, or train longer"
+            f"{config.epochs * per_epoch} steps ({config.epochs} epochs of {per_epoch}): "
+            "warm up for less, or train longer"
         )
     if config.model.likelihood == "bernoulli" and configuration.binarization(config) == "none":
         pixels = dataset.test.images
