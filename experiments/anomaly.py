@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 from experiments import train
 from experiments.anomaly_figure import draw
 from experiments.anomaly_scores import auroc_standard_error, png_nats
+from experiments.examined import open_examined
 from jaxvae.run import RunError, config, evaluate, section
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
@@ -72,17 +73,16 @@ def main(options: Options) -> int | None:
         least = 1 if name == "--num-samples" else 2
         if count < least:
             raise RunError(f"{name} {count} must be at least {least}")
-    run = open_run(options.run)
+    run, as_seen = open_examined(options.run)
     if options.held_out_class is None:
         images, binarize = other_images(run, str(options.other))
         xs = evaluate.held_out(spread(images, options.examples), binarize)
         name = Path(str(options.other)).stem.replace(":", "-")
-        compare(options, run, data_of(run.config), xs, name=name, binarisation=binarize)
+        compare(options, run, as_seen, xs, name=name, binarisation=binarize)
         return None
     without = run_without_class(run, options.held_out_class)
     if isinstance(without, int):
         return without
-    as_seen = data_of(run.config)
     binarize = config.binarization(run.config)
     chosen = Split(as_seen.test.images[as_seen.test.labels == options.held_out_class], None)
     xs = evaluate.held_out(spread(chosen, options.examples), binarize)

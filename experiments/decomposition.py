@@ -8,13 +8,14 @@ import jax
 import numpy as np
 import tyro
 
+from experiments.examined import open_examined
 from jaxvae import decomposition, evaluation, gaps
 from jaxvae.run import RunError, section
 from jaxvae.run.command import command
 from jaxvae.run.config import binarization
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.figure_page import MARGIN, WIDE, page
-from jaxvae.run.folder import Run, data_of, open_run
+from jaxvae.run.folder import Run
 from jaxvae.run.pictures import spread
 from jaxvae.types import Array, Key
 
@@ -51,8 +52,8 @@ def main(options: Options) -> None:
     for name, least in {"examples": 2, "num_samples": 2, "gap_examples": 2, "gap_samples": 1, "seed": 0}.items():
         if getattr(options, name) < least:
             raise RunError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least {least}")
-    run = open_run(options.run)
-    test, word = data_of(run.config).test, binarization(run.config)
+    run, dataset = open_examined(options.run)
+    test, word = dataset.test, binarization(run.config)
     xs, gap_xs = held_out(spread(test, options.examples), word), held_out(spread(test, options.gap_examples), word)
     key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)
 

@@ -1,6 +1,5 @@
 """What an experiment on a run begins with: its options checked, the run and its data opened and found to fit."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,7 +42,6 @@ def open_examined(folder: Path) -> tuple[Run, Dataset]:
         RunError: the folder is no run, or the data has images of another shape than those that it was trained on.
         DataError: the data cannot be read.
     """
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is opened for reading is not written
     run = open_run(folder)
     dataset = data_of(run.config)
     shape = dataset.train.images.shape[1:]

@@ -13,13 +13,14 @@ import tyro
 from matplotlib.ticker import NullLocator
 from tqdm import tqdm
 
+from experiments.examined import open_examined
 from jaxvae import annealed, evaluation, importance
 from jaxvae.run import RunError, section
 from jaxvae.run.command import command
 from jaxvae.run.config import binarization
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.figure_page import MARGIN, WIDE, page
-from jaxvae.run.folder import Run, data_of, open_run
+from jaxvae.run.folder import Run
 from jaxvae.run.pictures import spread
 from jaxvae.types import Array, Key
 
@@ -56,8 +57,8 @@ def main(options: Options) -> None:
     for name, least in {"examples": 2, "num_samples": 2, "temperatures": 1, "chains": 1, "seed": 0}.items():
         if getattr(options, name) < least:
             raise RunError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least {least}")
-    run = open_run(options.run)
-    xs = held_out(spread(data_of(run.config).test, options.examples), binarization(run.config))
+    run, dataset = open_examined(options.run)
+    xs = held_out(spread(dataset.test, options.examples), binarization(run.config))
     keys = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 

@@ -1,5 +1,6 @@
 """The benchmarks run, and what they compare with is what they say."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import handwritten, limits, workloads
+from benchmarks import handwritten, handwritten_likelihood, limits, workloads
 from benchmarks.timing import in_turns, rate, speed_ratio
+from jaxvae import log_likelihood
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Normal
 from jaxvae.training import negative_bound
@@ -37,7 +39,7 @@ def test_quick_run_writes_every_field(tmp_path):
         assert row["peak_resident_bytes"] > row["program_bytes"] > 0
         assert row["data"] in ("binarised MNIST", "random bits")
         assert row["name"] in finished.stdout
-    assert set(found["rows"][0]["ratios"]) == {"the hand-written scan"}
+    assert all(set(row["ratios"]) == {"the hand-written scan"} for row in found["rows"])
     assert found["machine"]["versions"]["jax"] == jax.__version__
 
 
@@ -78,12 +80,10 @@ def flops_of(jaxpr) -> int:
     return total
 
 
-def test_no_product_is_dropped_or_hoisted():
+def test_no_product_is_dropped():
     sequence = limits.products(workloads.small_layers(), 16)
-    program, operands = limits.xla_program(sequence, steps=4)
-    # XLA counts the body of a loop once: all products must be inside it, and nothing like them outside.
-    counted = program.cost_analysis()["flops"]
-    assert counted == pytest.approx(limits.flops(sequence), rel=0.01)
+    program, operands = limits.xla_program(sequence)
+    assert program.cost_analysis()["flops"] == pytest.approx(limits.flops(sequence), rel=0.01)
     for result, product, (left, right) in zip(program(operands), sequence, operands, strict=True):
         axis_left, axis_right = product.contracted()
         expected = np.tensordot(np.asarray(left, float), np.asarray(right, float), (axis_left, axis_right))
@@ -107,10 +107,11 @@ def test_handwritten_scan_has_the_loss_of_the_library():
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def in_library(params: handwritten.Params) -> dict:
-    def dense(layer):
-        return {"kernel": layer.weights, "bias": layer.bias}
+def dense(layer: handwritten.Affine) -> dict:
+    return {"kernel": layer.weights, "bias": layer.bias}
 
+
+def in_library(params: handwritten.Params) -> dict:
     encoder = {"mean": dense(params.mean), "log_scale": dense(params.log_scale)}
     decoder = {"logits": dense(params.logits)}
     return {
@@ -118,6 +119,29 @@ def in_library(params: handwritten.Params) -> dict:
         "encoder": {"params": {"Dense_0": dense(params.encoder_hidden), "heads": encoder}},
         "decoder": {"params": {"Dense_0": dense(params.decoder_hidden), "heads": decoder}},
     }
+
+
+def test_handwritten_log_likelihood_is_that_of_the_library():
+    model = workloads.model_of(workloads.networks.iwae_pair, 50)
+    params = handwritten_likelihood.init(jax.random.key(0))
+    xs = jax.random.bernoulli(jax.random.key(1), 0.2, (3, *workloads.IMAGE)).astype(jnp.float32)
+    by_hand = functools.partial(handwritten_likelihood.log_likelihood, num_samples=40, chunk=20)
+    ours = functools.partial(log_likelihood, model, num_samples=40, chunk=20)
+    keys = jax.random.split(jax.random.key(2), (50, 3))
+    found = np.asarray(jax.jit(jax.vmap(jax.vmap(ours, (0, None, 0)), (0, None, None)))(keys, deep(params), xs))
+    expected = np.asarray(jax.jit(jax.vmap(by_hand, (0, None, None)))(keys[:, 0], params, xs.reshape(3, -1)))
+    error = np.sqrt((found.var(axis=0) + expected.var(axis=0)) / len(keys))
+    assert np.all(error < 0.2)
+    np.testing.assert_array_less(np.abs(found.mean(axis=0) - expected.mean(axis=0)), 5 * error)
+
+
+def deep(params: handwritten_likelihood.Params) -> dict:
+    def network(hidden, heads):
+        layers = {f"Dense_{index}": dense(layer) for index, layer in enumerate(hidden)}
+        return {"params": layers | {"heads": {name: dense(layer) for name, layer in heads.items()}}}
+
+    encoder = network(params.encoder, {"mean": params.mean, "log_scale": params.log_scale})
+    return {"prior": {}, "encoder": encoder, "decoder": network(params.decoder, {"logits": params.logits})}
 
 
 def test_ratios_are_taken_turn_by_turn():

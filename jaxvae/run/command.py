@@ -1,5 +1,6 @@
 """What every command line of the library shares: options from a dataclass, errors as sentences, compiled code kept."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ def command(main: Callable[[Any], int | None], options: type) -> None:
     ~/.cache/jaxvae/xla (or JAX_COMPILATION_CACHE_DIR), so that the second run starts at once.
     """
     keep_compiled_programs()
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is opened for reading is not written
     try:
         sys.exit(main(tyro.cli(options, prog=_program())) or 0)
     except (RunError, DataError) as error:
