@@ -98,7 +98,8 @@ def test_handwritten_scan_has_the_loss_of_the_library():
     # One key for each example, and from it one for its only draw.
     keys = jax.vmap(lambda k: jax.random.split(k, 1)[0])(jax.random.split(key, len(xs)))
     noise = jax.vmap(lambda k: Normal(jnp.zeros(20), jnp.zeros(20)).sample(k))(keys)
-    by_hand, gradient_by_hand = jax.value_and_grad(handwritten.loss)(params, noise, xs.reshape(6, -1))
+    value_and_gradient = jax.value_and_grad(handwritten.loss, has_aux=True)
+    (by_hand, _), gradient_by_hand = value_and_gradient(params, noise, xs.reshape(6, -1))
     loss = negative_bound(model, average)
     ours, gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)(key, in_library(params), (), xs, jnp.zeros(()))
     np.testing.assert_allclose(ours[0], by_hand, rtol=1e-6)
@@ -127,11 +128,11 @@ def test_handwritten_log_likelihood_is_that_of_the_library():
     xs = jax.random.bernoulli(jax.random.key(1), 0.2, (3, *workloads.IMAGE)).astype(jnp.float32)
     by_hand = functools.partial(handwritten_likelihood.log_likelihood, num_samples=40, chunk=20)
     ours = functools.partial(log_likelihood, model, num_samples=40, chunk=20)
-    keys = jax.random.split(jax.random.key(2), (50, 3))
+    keys = jax.random.split(jax.random.key(2), (200, 3))
     found = np.asarray(jax.jit(jax.vmap(jax.vmap(ours, (0, None, 0)), (0, None, None)))(keys, deep(params), xs))
     expected = np.asarray(jax.jit(jax.vmap(by_hand, (0, None, None)))(keys[:, 0], params, xs.reshape(3, -1)))
     error = np.sqrt((found.var(axis=0) + expected.var(axis=0)) / len(keys))
-    assert np.all(error < 0.2)
+    assert np.all(error < 0.5)  # of some 550 nats
     np.testing.assert_array_less(np.abs(found.mean(axis=0) - expected.mean(axis=0)), 5 * error)
 
 
