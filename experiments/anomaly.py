@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from experiments import train
 from experiments.anomaly_figure import draw
 from experiments.anomaly_scores import auroc_standard_error, png_nats
-from experiments.examined import open_examined
+from experiments.examined import at_least, open_examined
 from jaxvae.run import RunError, config, evaluate, section
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
@@ -69,10 +69,8 @@ def main(options: Options) -> int | None:
     """
     if (options.other is None) == (options.held_out_class is None):
         raise RunError("say what the anomalies are: --other DATASET, or --held-out-class CLASS, and not both")
-    for name, count in {"--num-samples": options.num_samples, "--examples": options.examples}.items():
-        least = 1 if name == "--num-samples" else 2
-        if count < least:
-            raise RunError(f"{name} {count} must be at least {least}")
+    at_least(1, num_samples=options.num_samples)
+    at_least(2, examples=options.examples)
     run, as_seen = open_examined(options.run)
     if options.held_out_class is None:
         images, binarize = other_images(run, str(options.other))

@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.examined import open_examined
+from experiments.examined import at_least, open_examined
 from jaxvae import decomposition, evaluation, gaps
-from jaxvae.run import RunError, section
+from jaxvae.run import section
 from jaxvae.run.command import command
 from jaxvae.run.config import binarization
 from jaxvae.run.evaluate import held_out
@@ -49,9 +49,9 @@ def main(options: Options) -> None:
     Raises:
         RunError: a number that must be larger, or a folder that is no run.
     """
-    for name, least in {"examples": 2, "num_samples": 2, "gap_examples": 2, "gap_samples": 1, "seed": 0}.items():
-        if getattr(options, name) < least:
-            raise RunError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least {least}")
+    at_least(2, examples=options.examples, num_samples=options.num_samples, gap_examples=options.gap_examples)
+    at_least(1, gap_samples=options.gap_samples)
+    at_least(0, seed=options.seed)
     run, dataset = open_examined(options.run)
     test, word = dataset.test, binarization(run.config)
     xs, gap_xs = held_out(spread(test, options.examples), word), held_out(spread(test, options.gap_examples), word)

@@ -13,9 +13,9 @@ import tyro
 from matplotlib.ticker import NullLocator
 from tqdm import tqdm
 
-from experiments.examined import open_examined
+from experiments.examined import at_least, open_examined
 from jaxvae import annealed, evaluation, importance
-from jaxvae.run import RunError, section
+from jaxvae.run import section
 from jaxvae.run.command import command
 from jaxvae.run.config import binarization
 from jaxvae.run.evaluate import held_out
@@ -54,9 +54,9 @@ def main(options: Options) -> None:
     Raises:
         RunError: a number that must be larger, or a folder that is no run.
     """
-    for name, least in {"examples": 2, "num_samples": 2, "temperatures": 1, "chains": 1, "seed": 0}.items():
-        if getattr(options, name) < least:
-            raise RunError(f"--{name.replace('_', '-')} {getattr(options, name)} must be at least {least}")
+    at_least(2, examples=options.examples, num_samples=options.num_samples)
+    at_least(1, temperatures=options.temperatures, chains=options.chains)
+    at_least(0, seed=options.seed)
     run, dataset = open_examined(options.run)
     xs = held_out(spread(dataset.test, options.examples), binarization(run.config))
     keys = jax.random.split(jax.random.key(options.seed), 4)

@@ -16,7 +16,14 @@ from PIL import Image
 from sklearn.decomposition import PCA, FactorAnalysis
 from sklearn.mixture import GaussianMixture
 
-from experiments.foundations import elbo_curves, gradient_variance, latent_variable, linear_models, mixture_em
+from experiments.foundations import (
+    elbo_curves,
+    gradient_variance,
+    latent_variable,
+    linear_models,
+    mixture_em,
+    nonlinear_model,
+)
 from jaxvae import batched_elbo, linear
 from jaxvae.run import RunError
 
@@ -47,7 +54,7 @@ def fitted():
 @pytest.fixture(scope="module")
 def plane():
     with jax.enable_x64(True):
-        return latent_variable.grid(2, nodes=161)
+        return nonlinear_model.grid(2, nodes=161)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +149,9 @@ class TestLatentVariable:
     scale = 0.3
 
     def test_the_marginal_integrates_to_one(self):
-        on = latent_variable.grid(1, nodes=1001)
+        on = nonlinear_model.grid(1, nodes=1001)
         x = jnp.stack(jnp.meshgrid(jnp.linspace(-2, 3.5, 90), jnp.linspace(-3, 3, 90)), axis=-1).reshape(-1, 2)
-        log_density = jax.vmap(lambda x: latent_variable.log_marginal(latent_variable.curve, 0.2, x, on))(x)
+        log_density = jax.vmap(lambda x: nonlinear_model.log_marginal(nonlinear_model.curve, 0.2, x, on))(x)
         assert abs(jnp.exp(log_density).sum() * (5.5 / 89) * (6 / 89) - 1) < 1e-6
 
     def test_the_marginal_is_quads(self):
@@ -155,15 +162,15 @@ class TestLatentVariable:
             return scipy.stats.norm.pdf(z) * np.prod(scipy.stats.norm.pdf(x, f, scale))
 
         exact, _ = scipy.integrate.quad(joint, -8, 8, limit=500, points=[-1.9, 1.3], epsabs=1e-13)
-        on = latent_variable.grid(1, nodes=2001)
-        found = latent_variable.log_marginal(latent_variable.curve, scale, jnp.array(x), on)
+        on = nonlinear_model.grid(1, nodes=2001)
+        found = nonlinear_model.log_marginal(nonlinear_model.curve, scale, jnp.array(x), on)
         np.testing.assert_allclose(found, np.log(exact), rtol=1e-7)
 
     def test_the_cells_of_the_paraboloid_are_closed_forms(self, plane):
         edges = np.array([-0.5, 0.0, 0.4, 1.0, 2.5, 4.0])
         whole = np.array([-np.inf, np.inf])
         first, second = (
-            latent_variable.cell_probabilities(latent_variable.paraboloid, self.scale, pair, plane)
+            nonlinear_model.cell_probabilities(nonlinear_model.paraboloid, self.scale, pair, plane)
             for pair in ([edges, whole], [whole, edges])
         )
         # x₁ = Exp(1) + N(0, σ²), x₂ = N(0, ½ + σ²)
@@ -173,8 +180,8 @@ class TestLatentVariable:
 
     def test_the_cells_are_the_integral_of_the_marginal(self, plane):
         edges = [np.array([0.5, 0.6]), np.array([0.2, 0.3])]
-        cell = latent_variable.cell_probabilities(latent_variable.paraboloid, self.scale, edges, plane)
-        middle = latent_variable.log_marginal(latent_variable.paraboloid, self.scale, jnp.array([0.55, 0.25]), plane)
+        cell = nonlinear_model.cell_probabilities(nonlinear_model.paraboloid, self.scale, edges, plane)
+        middle = nonlinear_model.log_marginal(nonlinear_model.paraboloid, self.scale, jnp.array([0.55, 0.25]), plane)
         np.testing.assert_allclose(cell[0, 0], 0.01 * np.exp(middle), rtol=5e-3)
 
     @pytest.mark.parametrize("diagonal", [True, False])
@@ -185,9 +192,9 @@ class TestLatentVariable:
         mean = covariance @ w.T @ x / variance
         f = lambda z: jnp.asarray(w) @ z  # noqa: E731
         starts = jnp.array([[0.0, 0.0]])
-        q = latent_variable.best_gaussian(f, self.scale, jnp.asarray(x), plane, starts, diagonal=diagonal)
+        q = nonlinear_model.best_gaussian(f, self.scale, jnp.asarray(x), plane, starts, diagonal=diagonal)
         marginal = scipy.stats.multivariate_normal(np.zeros(2), w @ w.T + variance * np.eye(2)).logpdf(x)
-        found = latent_variable.log_marginal(f, self.scale, jnp.asarray(x), plane)
+        found = nonlinear_model.log_marginal(f, self.scale, jnp.asarray(x), plane)
         np.testing.assert_allclose(found, marginal, rtol=1e-8)
         np.testing.assert_allclose(q.mean, mean, atol=1e-5)
         precision = np.linalg.inv(covariance)
@@ -197,10 +204,10 @@ class TestLatentVariable:
         np.testing.assert_allclose(q.kl, kl, atol=1e-8)
 
     def test_the_divergence_is_an_integral_over_the_posterior(self):
-        on, x = latent_variable.grid(1, nodes=2001), jnp.array([0.65, -0.85])
+        on, x = nonlinear_model.grid(1, nodes=2001), jnp.array([0.65, -0.85])
         starts = jnp.linspace(-1.5, 1.5, 3)[:, None]
-        q = latent_variable.best_gaussian(latent_variable.curve, 0.15, x, on, starts, diagonal=True)
-        log_posterior = latent_variable.log_posterior(latent_variable.curve, 0.15, x, on)
+        q = nonlinear_model.best_gaussian(nonlinear_model.curve, 0.15, x, on, starts, diagonal=True)
+        log_posterior = nonlinear_model.log_posterior(nonlinear_model.curve, 0.15, x, on)
         np.testing.assert_allclose(jnp.exp(log_posterior).sum() * on.weight, 1, rtol=1e-12)
 
         def divergence(mean, scale):
@@ -213,17 +220,17 @@ class TestLatentVariable:
             assert divergence(*other) > q.kl
 
     def test_pearsons_test_finds_wrong_samples(self, plane):
-        model = latent_variable.Model("", latent_variable.paraboloid, self.scale, 2, plane, jnp.zeros((0, 2)))
+        model = nonlinear_model.Model("", nonlinear_model.paraboloid, self.scale, 2, plane, jnp.zeros((0, 2)))
         _, right = latent_variable.measure(jax.random.key(0), model, 4000)
         assert right["samples"]["p_value"] > 1e-3
         counts, probabilities = np.array([[30.0, 40.0], [50.0, 2.0]]), np.array([[0.3, 0.4], [0.28, 0.02]])
-        found = latent_variable.chi_squared(counts, probabilities)
+        found = nonlinear_model.chi_squared(counts, probabilities)
         pooled = scipy.stats.chisquare([30, 40, 50, 2], 122 * np.array([0.3, 0.4, 0.28, 0.02]))
         assert found["degrees"] == 3
         assert found["chi_squared"] > 0
         np.testing.assert_allclose(found["chi_squared"], pooled.statistic, rtol=1e-12)
         shifted = jnp.roll(jnp.asarray(probabilities), 1)
-        assert latent_variable.chi_squared(10 * counts, np.asarray(shifted))["p_value"] < 1e-6
+        assert nonlinear_model.chi_squared(10 * counts, np.asarray(shifted))["p_value"] < 1e-6
 
     def test_it_runs(self, tmp_path):
         latent_variable.main(latent_variable.Config(examples=5000, folder=tmp_path))

@@ -19,7 +19,7 @@ def test_the_links_point_to_something(link):
     assert (REPOSITORY / link).exists()
 
 
-@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([a-z_.]+)", README))))
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)+)", README))))
 def test_the_commands_exist(module):
     assert (REPOSITORY / module.replace(".", "/")).with_suffix(".py").is_file()
 

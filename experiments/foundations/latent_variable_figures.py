@@ -10,7 +10,7 @@ import scipy.stats
 from matplotlib.axes import Axes
 
 from experiments.foundations.figure import LINES, panels
-from experiments.foundations.latent_variable import Gaussian, Model, cell_probabilities, curve, log_posterior
+from experiments.foundations.nonlinear_model import Gaussian, Model, cell_probabilities, curve, log_posterior
 from jaxvae.run.figure_page import WIDE, page
 from jaxvae.types import Array
 
