@@ -1,9 +1,12 @@
-"""What an experiment on a run begins with: its options checked, the run and its data opened and found to fit."""
+"""What experiments on a run share: options checked, the run and its data opened, a function of each example mapped."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
+from tqdm import tqdm
 
 from jaxvae.run import RunError
 from jaxvae.run.config import binarization
@@ -11,7 +14,7 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.folder import Run, data_of, open_run
 from jaxvae.run.pictures import spread
-from jaxvae.types import Array
+from jaxvae.types import Array, Key
 
 
 def at_least(smallest: float, **options: float) -> None:
@@ -96,3 +99,25 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
+
+
+def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: str, *, batch_size: int = 5) -> Any:
+    """A function of one example over all, a few at a time, with a progress bar.
+
+    Args:
+        function: (key, x) -> a tree of arrays.
+        key: split into one for each example.
+        xs: [N, *event].
+        label: of the bar.
+        batch_size: how many examples are held at once.
+
+    Returns:
+        The tree, with a leading axis [N].
+    """
+    batch = jax.jit(jax.vmap(function))
+    keys = jax.random.split(key, len(xs))
+    found = []
+    for start in tqdm(range(0, len(xs), batch_size), desc=label, unit=" batches"):
+        rows = np.arange(start, start + batch_size) % len(xs)  # the last batch is filled up, and the surplus dropped
+        found.append(jax.device_get(batch(keys[rows], xs[rows])))
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(xs)], *found)

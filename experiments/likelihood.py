@@ -1,7 +1,6 @@
 """log p(x) of a trained run, bracketed from both sides: `python -m experiments.likelihood runs/NAME`."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,9 +10,8 @@ import jax
 import numpy as np
 import tyro
 from matplotlib.ticker import NullLocator
-from tqdm import tqdm
 
-from experiments.examined import at_least, open_examined
+from experiments.examined import at_least, each_of, open_examined
 from jaxvae import annealed, evaluation, importance
 from jaxvae.run import section
 from jaxvae.run.command import command
@@ -62,11 +60,11 @@ def main(options: Options) -> None:
     keys = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 
-    by_k = {k: _each(partial(_bound, run, k), keys[0], xs, f"bound, k = {k}") for k in ks}
-    naive = {k: _each(partial(_naive, run, k), keys[1], xs, f"naive Monte Carlo, k = {k}") for k in ks}
-    estimate = _each(partial(_estimate, run, options.num_samples), keys[0], xs, "weights")
-    lower = _each(partial(_annealed, run, options), keys[2], xs, "annealing, test images")
-    simulated = _each(partial(_bidirectional, run, options), keys[3], xs, "annealing, both sides")
+    by_k = {k: each_of(partial(_bound, run, k), keys[0], xs, f"bound, k = {k}") for k in ks}
+    naive = {k: each_of(partial(_naive, run, k), keys[1], xs, f"naive Monte Carlo, k = {k}") for k in ks}
+    estimate = each_of(partial(_estimate, run, options.num_samples), keys[0], xs, "weights")
+    lower = each_of(partial(_annealed, run, options), keys[2], xs, "annealing, test images")
+    simulated = each_of(partial(_bidirectional, run, options), keys[3], xs, "annealing, both sides")
 
     sentence = importance.trust_sentence(estimate)
     gap = _mean(simulated.gap)
@@ -148,17 +146,6 @@ def _annealed(run: Run, options: Options, key: Key, x: Array) -> Array:
 def _bidirectional(run: Run, options: Options, key: Key, x: Array) -> annealed.Bidirectional:
     path = annealed.sigmoid_path(options.temperatures)
     return annealed.bidirectional(run.model, key, run.params, path=path, num_chains=options.chains)
-
-
-def _each(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: str, batch_size: int = 5) -> Any:
-    """A function of one example over all, a few at a time, with a progress bar; key i belongs to example i."""
-    batch = jax.jit(jax.vmap(function))
-    keys = jax.random.split(key, len(xs))
-    found = []
-    for start in tqdm(range(0, len(xs), batch_size), desc=label, unit=" batches"):
-        rows = np.arange(start, start + batch_size) % len(xs)  # the last batch is filled up, and the surplus dropped
-        found.append(jax.device_get(batch(keys[rows], xs[rows])))
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(xs)], *found)
 
 
 def _powers(largest: int) -> list[int]:

@@ -52,7 +52,8 @@ def test_log_likelihood_is_bracketed(folder):
 
 
 def test_the_bound_is_taken_apart(folder):
-    decomposition.main(decomposition.Options(folder, examples=100, num_samples=500, gap_examples=3, gap_samples=500))
+    options = decomposition.Options(folder, examples=100, num_samples=500, gap_examples=3, gap_temperatures=100)
+    decomposition.main(options)
     numbers = numbers_of(folder, "decomposition")
     value = {name: entry["value"] for name, entry in numbers.items() if isinstance(entry, dict) and "value" in entry}
     error = numbers["average KL, by draws"]["standard_error"]
