@@ -62,7 +62,7 @@ def draw(
             axes.set_xlabel(f"{score} (nats)")
             number_ticks(axes, 5)
             axes.locator_params(axis="x", nbins=4)
-            axes.legend(loc="upper right")
+            axes.legend(loc="best")
         first = 0
         for index, (name, row) in enumerate(rows.items()):
             chosen = rgb[first : first + len(row)][:columns]
