@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -23,6 +24,8 @@ class Options(config.Config):
     """The run's name; by default the data set, the network and the time."""
     resume: bool = False
     """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
+    devices: int | Literal["all"] = 1
+    """How many devices share every batch, or all there are; the numbers are those of one, but for rounding."""
 
 
 def main(options: Options) -> int:
@@ -36,6 +39,7 @@ def main(options: Options) -> int:
     """
     settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
     config.check(settings)
+    devices = _devices(options)
     place, settings = _run_folder(options, settings)
     dataset = folder.data_of(settings)
     train.check_data(settings, dataset)
@@ -49,7 +53,7 @@ def main(options: Options) -> int:
     print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
 
     try:
-        trained = train.train(settings, place, model, dataset)
+        trained = train.train(settings, place, model, dataset, devices=devices)
     except train.Diverged as error:
         print(
             f"error: {error}. The last good checkpoint is kept in {place / 'checkpoints'}; "
@@ -72,6 +76,22 @@ def main(options: Options) -> int:
     _print_result(result)
     print(f"report: {page}")
     return 0
+
+
+def _devices(options: Options) -> list[jax.Device]:
+    """The devices that the options ask for."""
+    there = jax.local_devices()
+    count = len(there) if options.devices == "all" else options.devices
+    if not 1 <= count <= len(there):
+        raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
+    if options.batch_size % count:
+        raise RunError(
+            f"--batch-size {options.batch_size} must be a multiple of the {count} devices that share it: "
+            f"{max(1, options.batch_size // count) * count} for instance"
+        )
+    if count > 1 and options.num_seeds > 1:
+        raise RunError(f"--num-seeds {options.num_seeds} trains its seeds together on one device: leave out --devices")
+    return there[:count]
 
 
 def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config.Config]:

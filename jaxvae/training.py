@@ -1,7 +1,7 @@
 """Training as pure functions: a state, a step, and a run of steps as one scan over data on the device.
 
 Nothing here is jitted: the caller jits `steps` with the state donated. A run is a function of its key alone, so `vmap`
-over keys trains several seeds in one program.
+over keys trains several seeds in one program; `jaxvae.parallel` shares every batch among devices.
 """
 
 from collections.abc import Callable
@@ -17,15 +17,17 @@ from jaxvae.types import Array, Key, Params
 
 Metrics = dict[str, Array]
 Prepare = Callable[[Key, Array], Array]  # (key, stored example) -> x
+Across = Callable[[Any], Any]  # a tree of means over a part of the batch -> of means over the whole batch
+Part = Callable[[Any], Any]  # a tree of arrays [B, ...] over the whole batch -> over this device's part of it
 
 
 class Loss(Protocol):
     """What the step differentiates: a mean over the batch, in nats."""
 
     def __call__(
-        self, key: Key, params: Params, extra: Any, xs: Array, step: Array
+        self, keys: Key, params: Params, extra: Any, xs: Array, step: Array
     ) -> tuple[Array, tuple[Any, Metrics]]:
-        """(loss [], (extra, metrics)); `extra` is the tree that no gradient touches."""
+        """Keys [B], one for each example -> (loss [], (extra, metrics)); no gradient touches the tree `extra`."""
         ...
 
 
@@ -42,8 +44,8 @@ class State(NamedTuple):
 class Step(Protocol):
     """One update."""
 
-    def __call__(self, state: State, key: Key, xs: Array) -> tuple[State, Metrics]:
-        """(the next state, the metrics of this batch)."""
+    def __call__(self, state: State, keys: Key, xs: Array) -> tuple[State, Metrics]:
+        """Keys [B], one for each example -> (the next state, the metrics of this batch)."""
         ...
 
 
@@ -92,35 +94,45 @@ def negative_bound(
         }
         return bound if beta is None else reduce(temper(terms, beta(step))), metrics
 
-    def loss(key: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
-        keys = jax.random.split(key, len(xs))
+    def loss(keys: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
         values, metrics = jax.vmap(objective, (0, None, 0, None))(keys, params, xs, step)
         return -jnp.mean(values), (extra, jax.tree.map(jnp.mean, metrics))
 
     return loss
 
 
-def make_step(loss: Loss, optimizer: optax.GradientTransformation, *, decay: float | None = None) -> Step:
+def alone(tree: Any) -> Any:
+    """The tree itself: one device has the whole batch."""
+    return tree
+
+
+def make_step(
+    loss: Loss, optimizer: optax.GradientTransformation, *, decay: float | None = None, across: Across = alone
+) -> Step:
     """One gradient step.
 
     Args:
         loss: what is minimised.
         optimizer: any optax transformation: clipping, schedule and rule chained.
         decay: of the moving average of the params, θ̄ ← decay θ̄ + (1 - decay) θ; None keeps none.
+        across: `jaxvae.parallel.average` where devices share the batch; it averages `extra` too.
 
     Returns:
-        (state, key, xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and "gradient_norm".
-        It raises a ValueError where one of `start` and `make_step` was asked for a moving average and the other not.
+        (state, keys [B], xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and
+        "gradient_norm". It raises a ValueError where one of `start` and `make_step` was asked for a moving average and
+        the other not.
     """
 
-    def step(state: State, key: Key, xs: Array) -> tuple[State, Metrics]:
+    def step(state: State, keys: Key, xs: Array) -> tuple[State, Metrics]:
         if (decay is None) != (state.average is None):
             raise ValueError(
                 f"decay={decay}, but the state {'has no' if state.average is None else 'has a'} moving average: "
                 "give start(averaged=True) and make_step(decay=...) together"
             )
         value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
-        (value, (extra, metrics)), gradient = value_and_gradient(key, state.params, state.extra, xs, state.step)
+        (value, (extra, metrics)), gradient = across(
+            value_and_gradient(keys, state.params, state.extra, xs, state.step)
+        )
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average if decay is None else optax.incremental_update(params, state.average, 1 - decay)
@@ -139,6 +151,7 @@ def steps(
     prepare: Prepare,
     batch_size: int,
     length: int | None = None,
+    part: Part = alone,
 ) -> tuple[State, Metrics]:
     """An epoch, or the next `length` steps of one, as one scan over data on the device.
 
@@ -154,6 +167,8 @@ def steps(
         prepare: (key, stored example) -> x: `grey`, `dynamic_binarization`, or your own.
         batch_size: B ≤ N.
         length: how many steps, at most those of an epoch, which None takes.
+        part: `jaxvae.parallel.part` where devices share the batch. Every example has a key of its own, split from the
+            key of the whole batch, so that the numbers do not depend on how many devices there are.
 
     Returns:
         The state after the steps, and the metrics of every step, each [length].
@@ -185,9 +200,10 @@ def steps(
 
     def one(state: State, rows: Array) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
-        stored = flat[rows].reshape(batch_size, *data.shape[1:])
-        xs = jax.vmap(prepare)(jax.random.split(key_x, batch_size), stored)
-        return step(state, key_loss, xs)
+        keys_x, keys_loss = jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)
+        rows, keys_x, keys_loss = part((rows, keys_x, keys_loss))
+        xs = jax.vmap(prepare)(keys_x, flat[rows].reshape(len(rows), *data.shape[1:]))
+        return step(state, keys_loss, xs)
 
     return jax.lax.scan(one, state, batches)
 

@@ -64,7 +64,7 @@ def test_products_are_those_of_the_training_step(pair, latent, reduce, num_sampl
     loss = negative_bound(model, reduce, num_samples=num_samples)
     gradient = jax.grad(loss, argnums=1, has_aux=True)
     xs = jnp.zeros((3, *workloads.IMAGE))
-    program = jax.make_jaxpr(gradient)(jax.random.key(0), params, (), xs, jnp.zeros((), jnp.int32))
+    program = jax.make_jaxpr(gradient)(jax.random.split(jax.random.key(0), 3), params, (), xs, jnp.zeros((), jnp.int32))
     assert flops_of(program.jaxpr) == limits.flops(limits.products(layers, 3))
 
 
@@ -94,14 +94,14 @@ def test_handwritten_scan_has_the_loss_of_the_library():
     model = workloads.model_of(workloads.networks.small_pair, 20)
     params = handwritten.init(jax.random.key(0))
     xs = jax.random.bernoulli(jax.random.key(1), 0.2, (6, *workloads.IMAGE)).astype(jnp.float32)
-    key = jax.random.key(2)
     # One key for each example, and from it one for its only draw.
-    keys = jax.vmap(lambda k: jax.random.split(k, 1)[0])(jax.random.split(key, len(xs)))
-    noise = jax.vmap(lambda k: Normal(jnp.zeros(20), jnp.zeros(20)).sample(k))(keys)
+    keys = jax.random.split(jax.random.key(2), len(xs))
+    draws = jax.vmap(lambda k: jax.random.split(k, 1)[0])(keys)
+    noise = jax.vmap(lambda k: Normal(jnp.zeros(20), jnp.zeros(20)).sample(k))(draws)
     value_and_gradient = jax.value_and_grad(handwritten.loss, has_aux=True)
     (by_hand, _), gradient_by_hand = value_and_gradient(params, noise, xs.reshape(6, -1))
     loss = negative_bound(model, average)
-    ours, gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)(key, in_library(params), (), xs, jnp.zeros(()))
+    ours, gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)(keys, in_library(params), (), xs, jnp.zeros(()))
     np.testing.assert_allclose(ours[0], by_hand, rtol=1e-6)
     assert jax.tree.structure(gradient) == jax.tree.structure(in_library(gradient_by_hand))
     for found, expected in zip(jax.tree.leaves(gradient), jax.tree.leaves(in_library(gradient_by_hand)), strict=True):

@@ -123,8 +123,8 @@ def test_the_doubly_reparameterised_gradient_of_a_batch(float64):
     key, num_samples = jax.random.key(3), 4
     model = nonlinear_vae(doubly_reparameterized)
     loss = training.negative_bound(model, bounds.importance_weighted, num_samples=num_samples)
-    found = jax.jit(jax.grad(lambda params: loss(key, params, (), xs, jnp.zeros((), jnp.int32))[0]))(params)
     keys = jax.random.split(key, len(xs))
+    found = jax.jit(jax.grad(lambda params: loss(keys, params, (), xs, jnp.zeros((), jnp.int32))[0]))(params)
     gradients = [reference_gradient(k, params, x, num_samples=num_samples) for k, x in zip(keys, xs, strict=True)]
     assert_trees_close(found, jax.tree.map(lambda *leaves: -sum(leaves) / len(xs), *gradients))
 

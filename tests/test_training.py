@@ -187,11 +187,11 @@ def test_the_moving_average_is_its_formula():
 def test_a_moving_average_that_one_side_does_not_know_of_is_refused(averaged, decay, words):
     step = make_step(LOSS, OPTIMIZER, decay=decay)
     with pytest.raises(ValueError, match=f"the state {words} moving average"):
-        step(start_state(averaged=averaged), jax.random.key(0), jnp.zeros((2, PIXELS)))
+        step(start_state(averaged=averaged), jax.random.split(jax.random.key(0)), jnp.zeros((2, PIXELS)))
 
 
 def test_the_warm_up_of_beta_acts_on_the_loss_and_not_on_the_reported_bound():
-    params, key = start_state().params, jax.random.key(3)
+    params, keys = start_state().params, jax.random.split(jax.random.key(3), BATCH)
     xs = jnp.asarray(np.random.default_rng(1).integers(0, 2, (BATCH, PIXELS)), jnp.float32)
 
     @jax.jit
@@ -199,7 +199,7 @@ def test_the_warm_up_of_beta_acts_on_the_loss_and_not_on_the_reported_bound():
         warm_up = optax.linear_schedule(0.0, 1.0, 10)
         tempered = negative_bound(MODEL, bounds.average, num_samples=3, beta=warm_up)
         plain = negative_bound(MODEL, bounds.average, num_samples=3)
-        return tempered(key, params, (), xs, at), plain(key, params, (), xs, at)
+        return tempered(keys, params, (), xs, at), plain(keys, params, (), xs, at)
 
     for at, beta in ((0, 0.0), (4, 0.4), (10, 1.0), (50, 1.0)):
         (loss, (_, metrics)), (plain_loss, (_, plain_metrics)) = both(jnp.asarray(at, jnp.int32))
@@ -214,7 +214,7 @@ def test_the_warm_up_of_beta_acts_on_the_loss_and_not_on_the_reported_bound():
 def test_the_loss_is_minus_the_mean_of_the_bounds_of_the_examples():
     params, key = start_state().params, jax.random.key(3)
     xs = jnp.asarray(np.random.default_rng(1).integers(0, 2, (BATCH, PIXELS)), jnp.float32)
-    loss, (extra, metrics) = jax.jit(LOSS)(key, params, (), xs, jnp.zeros((), jnp.int32))
+    loss, (extra, metrics) = jax.jit(LOSS)(jax.random.split(key, BATCH), params, (), xs, jnp.zeros((), jnp.int32))
     values = bounds.batched_iwae_bound(MODEL, key, params, xs, num_samples=2)
     np.testing.assert_allclose(loss, -values.mean(), rtol=1e-6)
     np.testing.assert_allclose(metrics["bound"], values.mean(), rtol=1e-6)
@@ -243,16 +243,16 @@ def test_an_epoch_compiles_once():
 
 
 def test_a_step_of_plain_descent_is_the_numerical_gradient(float64):
-    rate, key = 0.1, jax.random.key(0)
+    rate, keys = 0.1, jax.random.split(jax.random.key(0), 3)
     model = linear.linear_vae(latent=1)
     xs = jnp.asarray(np.random.default_rng(0).normal(size=(3, 2)))
     params = jax.tree.map(lambda leaf: leaf + 0.1, model.init(jax.random.key(1), xs[0]))
     loss = negative_bound(model, bounds.importance_weighted, num_samples=2)
     optimizer = optax.sgd(rate)
-    after, metrics = jax.jit(make_step(loss, optimizer))(start(params, optimizer), key, xs)
+    after, metrics = jax.jit(make_step(loss, optimizer))(start(params, optimizer), keys, xs)
 
     flat, restore = ravel_pytree(params)
-    value = jax.jit(lambda flat: loss(key, restore(flat), (), xs, jnp.zeros((), jnp.int32))[0])
+    value = jax.jit(lambda flat: loss(keys, restore(flat), (), xs, jnp.zeros((), jnp.int32))[0])
     basis = 1e-5 * np.eye(len(flat))
     gradient = np.array([(value(flat + shift) - value(flat - shift)) / 2e-5 for shift in basis])
     np.testing.assert_allclose((flat - ravel_pytree(after.params)[0]) / rate, gradient, rtol=1e-6, atol=1e-8)
@@ -263,7 +263,7 @@ def test_a_step_of_plain_descent_is_the_numerical_gradient(float64):
 def test_not_a_number_reaches_the_metrics_by_name():
     step = jax.jit(make_step(LOSS, OPTIMIZER, decay=0.9))
     xs = jnp.zeros((BATCH, PIXELS)).at[2, 1].set(jnp.nan)
-    state, metrics = step(start_state(), jax.random.key(0), xs)
+    state, metrics = step(start_state(), jax.random.split(jax.random.key(0), BATCH), xs)
     assert set(metrics) == {"loss", "bound", "log_likelihood", "kl", "gradient_norm"}
     for name, metric in metrics.items():
         assert metric.shape == ()

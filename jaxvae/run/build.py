@@ -111,7 +111,12 @@ def optimizer_of(config: configuration.Config, num_steps: int) -> optax.Gradient
 
 
 def step_of(
-    config: configuration.Config, model: VAE, optimizer: optax.GradientTransformation, steps_per_epoch: int
+    config: configuration.Config,
+    model: VAE,
+    optimizer: optax.GradientTransformation,
+    steps_per_epoch: int,
+    *,
+    across: training.Across = training.alone,
 ) -> training.Step:
     """The training step.
 
@@ -120,9 +125,10 @@ def step_of(
         model: made by `model_of`.
         optimizer: made by `optimizer_of`.
         steps_per_epoch: for the warm-up of beta.
+        across: `jaxvae.parallel.average` where devices share the batch.
 
     Returns:
-        (state, key, xs) -> (state, metrics).
+        (state, keys, xs) -> (state, metrics).
     """
     objective = config.objective
     beta = None
@@ -131,7 +137,7 @@ def step_of(
     elif objective.beta != 1:
         beta = optax.constant_schedule(objective.beta)
     loss = training.negative_bound(model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta)
-    return training.make_step(loss, optimizer, decay=config.optimizer.average)
+    return training.make_step(loss, optimizer, decay=config.optimizer.average, across=across)
 
 
 def bound_of(config: configuration.Config) -> Callable:

@@ -2,9 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxvae import training
+from jaxvae import parallel, training
 from jaxvae.model import VAE
 from jaxvae.run import RunError, build, evaluate
 from jaxvae.run import config as configuration
@@ -38,7 +38,9 @@ class Trained(NamedTuple):
     images_per_second: float  # in steady state: the first call of each length, which compiles, is left out
 
 
-def train(config: configuration.Config, folder: Path, model: VAE, dataset: Dataset) -> Trained:
+def train(
+    config: configuration.Config, folder: Path, model: VAE, dataset: Dataset, *, devices: Sequence[jax.Device] = ()
+) -> Trained:
     """Train a run to its end, from its latest checkpoint where there is one.
 
     Args:
@@ -46,6 +48,7 @@ def train(config: configuration.Config, folder: Path, model: VAE, dataset: Datas
         folder: of the run; it exists.
         model: made by `build.model_of`.
         dataset: the run's data.
+        devices: that share every batch; JAX's default device alone if there are not several.
 
     Returns:
         The last state, and how fast it went.
@@ -63,7 +66,12 @@ def train(config: configuration.Config, folder: Path, model: VAE, dataset: Datas
         if checkpoints.latest() is not None:
             state = checkpoints.restore(state)
         step = int(np.ravel(state.step)[0])
-        advance = _compiled_steps(config, model, jnp.asarray(images), num_steps, per_epoch)
+        whole = training.alone
+        if len(devices) > 1:
+            advance = _shared_steps(config, model, jnp.asarray(images), num_steps, per_epoch, devices)
+            state, whole = parallel.copied(state, devices), parallel.first
+        else:
+            advance = _compiled_steps(config, model, jnp.asarray(images), num_steps, per_epoch)
         monitor = evaluate.Monitor(config, model, dataset)
         pace, began, saved = _Pace(), time.monotonic(), time.monotonic()
         bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2)
@@ -72,21 +80,22 @@ def train(config: configuration.Config, folder: Path, model: VAE, dataset: Datas
                 length = min(LONGEST_CALL, per_epoch - step % per_epoch)
                 called = time.monotonic()
                 state, metrics = advance(state, length=length)
-                metrics = jax.device_get(metrics)
+                metrics = jax.device_get(whole(metrics))
                 pace.count(length, time.monotonic() - called)
                 check_finite(metrics, first_step=step)
                 step += length
                 row = {"step": step, "epoch": step / per_epoch}
                 row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
                 if step % per_epoch == 0:
-                    row |= monitor(evaluated_params(state))
+                    row |= monitor(evaluated_params(whole(state)))
                 log.write(row)
                 bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
                 bar.update(length)
                 if time.monotonic() - saved >= config.checkpoints.seconds:
-                    _save(checkpoints, step, state)
+                    _save(checkpoints, step, whole(state))
                     saved = time.monotonic()
             stopped_by = received() if step < num_steps else None
+        state = whole(state)
         _save(checkpoints, step, state)
     rate = pace.steps_per_second() * config.batch_size * config.num_seeds
     return Trained(state, stopped_by, time.monotonic() - began, rate)
@@ -194,6 +203,32 @@ def _compiled_steps(
 
     key = over_seeds(train_key, (0,))(seed_keys(config))
     return lambda state, *, length: advance(state, key, data, length=length)
+
+
+def _shared_steps(
+    config: configuration.Config,
+    model: VAE,
+    data: jax.Array,
+    num_steps: int,
+    per_epoch: int,
+    devices: Sequence[jax.Device],
+) -> Callable[..., tuple[training.State, dict[str, Any]]]:
+    """The same steps with every batch shared among devices, on which the state and the data are copied."""
+    optimizer = build.optimizer_of(config, num_steps)
+    dynamic = configuration.binarization(config) == "dynamic"
+
+    @cache
+    def compiled(length: int) -> Callable:
+        return parallel.steps(
+            devices,
+            step=build.step_of(config, model, optimizer, per_epoch, across=parallel.average),
+            prepare=training.dynamic_binarization if dynamic else training.grey,
+            batch_size=config.batch_size,
+            length=length,
+        )
+
+    key, copies = jax.random.fold_in(seed_keys(config), 1), parallel.copied(data, devices)
+    return lambda state, *, length: compiled(length)(state, key, copies)
 
 
 @contextmanager

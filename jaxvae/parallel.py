@@ -1,0 +1,117 @@
+"""Data parallelism: every batch is shared among devices, and the numbers are those of one device.
+
+One program of `pmap` over the axis "data" runs `jaxvae.training.steps` on every device: each takes its part of every
+batch, gradients and metrics are averaged over the devices before the update, and so all hold the same state. The only
+file that knows of `pmap`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae import training
+from jaxvae.training import Metrics, Prepare, State, Step
+from jaxvae.types import Array, Key
+
+AXIS = "data"
+
+
+def average(tree: Any) -> Any:
+    """Means over the devices, for `jaxvae.training.make_step(..., across=average)`.
+
+    Args:
+        tree: of means over this device's part of the batch.
+
+    Returns:
+        The means over the whole batch, the parts being of one size.
+    """
+    return jax.lax.pmean(tree, AXIS)
+
+
+def part(batch: Any) -> Any:
+    """The share of a batch that falls to the device it runs on.
+
+    Args:
+        batch: a tree of arrays [B, ...], the same on every device.
+
+    Returns:
+        The tree of arrays [B / devices, ...].
+    """
+    index, devices = jax.lax.axis_index(AXIS), jax.lax.axis_size(AXIS)
+
+    def share(array: Array) -> Array:
+        return jax.lax.dynamic_slice_in_dim(array, index * (len(array) // devices), len(array) // devices)
+
+    return jax.tree.map(share, batch)
+
+
+def steps(
+    devices: Sequence[jax.Device], *, step: Step, prepare: Prepare, batch_size: int, length: int | None = None
+) -> Callable[[State, Key, Array], tuple[State, Metrics]]:
+    """`jaxvae.training.steps` on several devices, compiled, the state donated.
+
+    Args:
+        devices: that share every batch.
+        step: made by `make_step(loss, optimizer, across=average)`.
+        prepare: (key, stored example) -> x.
+        batch_size: B, of all devices together.
+        length: how many steps; None for an epoch.
+
+    Returns:
+        (state on every device, key, data [N, *event] on every device) -> (state on every device, metrics [devices,
+        length], every row the same); `copied` brings what they need.
+
+    Raises:
+        ValueError: the devices do not divide the batch.
+
+    Example:
+        >>> import optax
+        >>> from jaxvae import linear
+        >>> from jaxvae.bounds import average as elbo_of
+        >>> model, optimizer = linear.linear_vae(latent=1), optax.sgd(0.01)
+        >>> step = training.make_step(training.negative_bound(model, elbo_of), optimizer, across=average)
+        >>> state = training.start(model.init(jax.random.key(0), jnp.zeros(3)), optimizer)
+        >>> epoch = steps(jax.local_devices(), step=step, prepare=training.grey, batch_size=8)
+        >>> state, data = copied((state, jnp.zeros((16, 3))), jax.local_devices())
+        >>> state, metrics = epoch(state, jax.random.key(1), data)
+        >>> int(first(state).step)
+        2
+
+    Source: one key for each example of the whole batch, so that no number depends on how many devices there are.
+    """
+    if batch_size % len(devices):
+        raise ValueError(
+            f"{len(devices)} devices do not divide a batch of {batch_size}: give a batch_size that is a multiple of "
+            f"{len(devices)}, {batch_size // len(devices) * len(devices) or len(devices)} for instance"
+        )
+    run = partial(training.steps, step=step, prepare=prepare, batch_size=batch_size, length=length, part=part)
+    return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
+
+
+def copied(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """The same arrays on every device.
+
+    Args:
+        tree: of arrays.
+        devices: that get them.
+
+    Returns:
+        The tree with a leading axis [devices], one copy on each.
+    """
+    stacked = jax.tree.map(lambda array: jnp.broadcast_to(array, (len(devices), *jnp.shape(array))), tree)
+    return jax.pmap(training.alone, devices=devices)(stacked)
+
+
+def first(tree: Any) -> Any:
+    """The first device's copy, where all are the same.
+
+    Args:
+        tree: of arrays with a leading axis [devices].
+
+    Returns:
+        The tree without it, on that device alone: a checkpoint of it opens on a machine that has no other.
+    """
+    return jax.tree.map(lambda array: array.addressable_shards[0].data[0], tree)

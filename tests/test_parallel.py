@@ -1,0 +1,144 @@
+"""Several devices give the numbers of one. Adam would hide a wrong scale of the gradient, so the steps are SGD's."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxvae
+from experiments import train
+from jaxvae import networks, parallel, training
+from jaxvae.bounds import importance_weighted
+from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.model import standard_normal, vae
+from jaxvae.run import RunError
+
+ROOT = Path(__file__).parents[1]
+STEPS, BATCH = 20, 16
+EIGHT = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+
+
+def run_on(devices, precision):
+    """The params and the metrics after twenty steps of SGD over binarised noise."""
+    with jax.enable_x64(precision == "float64"):
+        model = vae(
+            encoder=networks.mlp((8,), Normal.parameters((3,))),
+            decoder=networks.mlp((8,), Bernoulli.parameters((12,))),
+            prior=standard_normal((3,)),
+        )
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.05, momentum=0.9))
+        loss = training.negative_bound(model, importance_weighted, num_samples=3)
+        data = jnp.asarray(np.random.default_rng(0).uniform(size=(BATCH * STEPS + 5, 12)), precision)
+        params = jax.tree.map(lambda leaf: leaf.astype(precision), model.init(jax.random.key(0), data[0]))
+        state, key = training.start(params, optimizer), jax.random.key(1)
+
+        def prepare(key, x):
+            return jax.random.bernoulli(key, x).astype(x.dtype)
+
+        if devices is None:
+            step = training.make_step(loss, optimizer)
+            run = jax.jit(partial(training.steps, step=step, prepare=prepare, batch_size=BATCH, length=STEPS))
+            state, metrics = run(state, key, data)
+        else:
+            step = training.make_step(loss, optimizer, across=parallel.average)
+            run = parallel.steps(devices, step=step, prepare=prepare, batch_size=BATCH, length=STEPS)
+            state, metrics = run(*parallel.copied((state,), devices), key, parallel.copied(data, devices))
+            for leaf in jax.tree.leaves((state, metrics)):
+                np.testing.assert_array_equal(leaf, np.broadcast_to(np.asarray(leaf)[:1], leaf.shape))
+            state, metrics = parallel.first((state, metrics))
+        return np.asarray(ravel_pytree(state.params)[0]), {name: np.asarray(value) for name, value in metrics.items()}
+
+
+def main():
+    """In a process of its own: 1, 2, 4 and 8 devices against the plain scan, as the largest relative differences."""
+    found = {}
+    for precision in ("float32", "float64"):
+        params, metrics = run_on(None, precision)
+        for count in (1, 2, 4, 8):
+            shared, reported = run_on(jax.devices()[:count], precision)
+            differences = [np.max(np.abs(reported[name] - metrics[name]) / np.abs(metrics[name])) for name in metrics]
+            differences.append(np.linalg.norm(shared - params) / np.linalg.norm(params))
+            found[f"{precision} {count}"] = float(max(differences))
+        found[f"{precision} moved"] = float(np.linalg.norm(params))
+    print(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def differences():
+    """Eight devices, made of one processor."""
+    done = subprocess.run([sys.executable, __file__], env=EIGHT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
+def test_the_numbers_do_not_depend_on_the_devices(differences, devices, precision, tolerance):
+    assert differences[f"{precision} {devices}"] < tolerance
+
+
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"3 devices do not divide a batch of 16: .* a multiple of 3, 15 for instance"):
+        parallel.steps(jax.devices() * 3, step=None, prepare=training.grey, batch_size=16)
+
+
+def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
+    """Adam's first steps are signs, which rounding can turn: the bounds agree, not the bits."""
+    command = [
+        sys.executable,
+        "-m",
+        "experiments.train",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "96",
+        "--runs",
+        str(tmp_path),
+    ]
+    command += ["--evaluation.num-samples", "0"]
+    bounds = []
+    for count in ("1", "all"):
+        done = subprocess.run(
+            [*command, "--devices", count, "--name", count], env=EIGHT, cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        rows = (tmp_path / count / "metrics.jsonl").read_text().splitlines()
+        bounds.append([json.loads(row)["train_bound"] for row in rows])
+        _, params = jaxvae.load(tmp_path / count)  # in this process, which has one device
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+    np.testing.assert_allclose(bounds[1], bounds[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--devices", "3"], "--batch-size 100 must be a multiple of the 3 devices that share it: 99 for instance"),
+        (["--devices", "2", "--num-seeds", "2"], "--num-seeds 2 trains its seeds together on one device"),
+    ],
+)
+def test_what_devices_cannot_share_is_refused(arguments, sentence, tmp_path):
+    command = [sys.executable, "-m", "experiments.train", *arguments, "--runs", str(tmp_path)]
+    done = subprocess.run(command, env=EIGHT, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_devices_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(RunError, match="--devices 9 must be between 1 and"):
+        train.main(train.Options(devices=9, runs=tmp_path))
+    assert not any(tmp_path.iterdir())
+
+
+if __name__ == "__main__":
+    main()
