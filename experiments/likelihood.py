@@ -166,7 +166,8 @@ def _draw(
     caption = (
         "Left: means over test images. The importance-weighted bound climbs to a level that annealing, which uses no "
         "encoder, confirms; naive Monte Carlo needs many times the draws. Right: for images simulated from the model, "
-        "log p(x) lies between the two ends of each bar: the shorter, the surer."
+        "log p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer. Orange: an "
+        "image whose two bounds have crossed by chance."
     )
     with page(path, "log p(x), bracketed", caption, width=WIDE, height=560) as place:
         full = WIDE - 2 * MARGIN
@@ -183,7 +184,7 @@ def _draw(
         axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3, borderaxespad=0)
         axes = place(990, 40, full - 990, 440)
         half_gap = np.sort(simulated.gap) / 2
-        axes.vlines(np.arange(len(half_gap)), -half_gap, half_gap, color=GREEN, lw=5)
+        axes.vlines(np.arange(len(half_gap)), -half_gap, half_gap, color=np.where(half_gap < 0, ORANGE, GREEN), lw=5)
         axes.set_ylim(-max(1.2 * np.abs(half_gap).max(), 0.1), max(1.2 * np.abs(half_gap).max(), 0.1))
         axes.set_xlabel(f"{len(half_gap)} simulated images, by gap")
         axes.xaxis.set_major_locator(NullLocator())

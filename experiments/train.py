@@ -67,7 +67,11 @@ def main(options: Options) -> int:
         return 128 + trained.stopped_by
 
     params = folder.evaluated_params(trained.state)
-    speed = {"wall_seconds": trained.seconds, "images_per_second": trained.images_per_second}
+    speed = {
+        "devices": len(devices),
+        "wall_seconds": trained.seconds,
+        "images_per_second": trained.images_per_second,
+    }
     result = evaluate.result(settings, model, params, dataset, speed)
     folder.write_json(place / "result.json", result)
     first = params if settings.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], params)

@@ -111,6 +111,8 @@ def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
             [*command, "--devices", count, "--name", count], env=EIGHT, cwd=ROOT, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        result = json.loads((tmp_path / count / "result.json").read_text())
+        assert result["protocol"]["devices"] == (8 if count == "all" else 1)
         rows = (tmp_path / count / "metrics.jsonl").read_text().splitlines()
         bounds.append([json.loads(row)["train_bound"] for row in rows])
         _, params = jaxvae.load(tmp_path / count)  # in this process, which has one device

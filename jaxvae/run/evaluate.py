@@ -219,7 +219,7 @@ def _device() -> str:
     """The accelerator by its own name; a CPU, which JAX calls just that, by its model and number of cores."""
     device = jax.devices()[0]
     if device.platform != "cpu":
-        return f"{len(jax.devices())} x {device.device_kind}"
+        return device.device_kind
     names = re.findall(r"model name\s*: (.*)", _read(Path("/proc/cpuinfo")))
     return f"{os.cpu_count()} CPU cores, {names[0] if names else platform.processor() or platform.machine()}"
 
