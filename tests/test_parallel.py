@@ -24,7 +24,11 @@ from jaxvae.run import RunError
 
 ROOT = Path(__file__).parents[1]
 STEPS, BATCH = 20, 16
-EIGHT = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+EIGHT = os.environ | {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    "JAX_PLATFORMS": "cpu",
+    "PYTHONPATH": str(ROOT),
+}
 
 
 def run_on(devices, precision):
