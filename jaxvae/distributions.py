@@ -21,7 +21,7 @@ LOG_2PI = 1.8378770664093453
 
 @jax.custom_jvp
 def softplus(logits: Array) -> Array:
-    """ln(1 + exp l), [*shape], twice as fast on a CPU as `jax.nn.softplus` and as exact; its derivative is σ(l)."""
+    """ln(1 + exp l), [*shape], faster on a CPU than `jax.nn.softplus` and as exact; its derivative is σ(l)."""
     return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
