@@ -173,12 +173,11 @@ def train(settings: config.Config, model: VAE, dataset: Dataset, *, label: str) 
     mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
     state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
     optimizer = build.optimizer_of(settings, num_steps)
-    dynamic = config.binarization(settings) == "dynamic"
     epoch = jax.jit(
         partial(
             training.steps,
             step=build.step_of(settings, model, optimizer, per_epoch),
-            prepare=training.dynamic_binarization if dynamic else training.grey,
+            prepare=build.prepare_of(settings),
             batch_size=settings.batch_size,
         ),
         donate_argnums=0,

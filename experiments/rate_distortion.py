@@ -211,7 +211,6 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
         (states [betas, seeds], keys [seeds], betas [betas], data [N, *event]) -> (states, metrics).
     """
     optimizer = build.optimizer_of(settings, num_steps)
-    dynamic = config.binarization(settings) == "dynamic"
 
     def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, training.Metrics]:
         loss = training.negative_bound(model, bounds.average, beta=lambda step: beta)
@@ -220,7 +219,7 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
             key,
             data,
             step=training.make_step(loss, optimizer, decay=settings.optimizer.average),
-            prepare=training.dynamic_binarization if dynamic else training.grey,
+            prepare=build.prepare_of(settings),
             batch_size=settings.batch_size,
         )
 

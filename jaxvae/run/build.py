@@ -140,6 +140,18 @@ def step_of(
     return training.make_step(loss, optimizer, decay=config.optimizer.average, across=across)
 
 
+def prepare_of(config: configuration.Config) -> training.Prepare:
+    """How a stored example becomes what the model sees in training.
+
+    Args:
+        config: of a run.
+
+    Returns:
+        (key, stored example) -> x [H, W, C] in [0, 1]: a fresh draw of every pixel, or the example as it is.
+    """
+    return training.dynamic_binarization if configuration.binarization(config) == "dynamic" else training.grey
+
+
 def bound_of(config: configuration.Config) -> Callable:
     """The per-example bound that training ascends, without a weight.
 

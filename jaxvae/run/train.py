@@ -186,7 +186,6 @@ def _compiled_steps(
 ) -> Callable[..., tuple[training.State, dict[str, Any]]]:
     """`training.steps` over the whole data set, jitted with the state donated, over seeds where there are several."""
     optimizer = build.optimizer_of(config, num_steps)
-    dynamic = configuration.binarization(config) == "dynamic"
     train_key = partial(jax.random.fold_in, data=1)
     over_seeds = (lambda function, axes: function) if config.num_seeds == 1 else jax.vmap
 
@@ -195,7 +194,7 @@ def _compiled_steps(
         run = partial(
             training.steps,
             step=build.step_of(config, model, optimizer, per_epoch),
-            prepare=training.dynamic_binarization if dynamic else training.grey,
+            prepare=build.prepare_of(config),
             batch_size=config.batch_size,
             length=length,
         )
@@ -215,14 +214,13 @@ def _shared_steps(
 ) -> Callable[..., tuple[training.State, dict[str, Any]]]:
     """The same steps with every batch shared among devices, on which the state and the data are copied."""
     optimizer = build.optimizer_of(config, num_steps)
-    dynamic = configuration.binarization(config) == "dynamic"
 
     @cache
     def compiled(length: int) -> Callable:
         return parallel.steps(
             devices,
             step=build.step_of(config, model, optimizer, per_epoch, across=parallel.average),
-            prepare=training.dynamic_binarization if dynamic else training.grey,
+            prepare=build.prepare_of(config),
             batch_size=config.batch_size,
             length=length,
         )
