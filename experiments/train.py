@@ -1,17 +1,20 @@
 """Train a VAE on one data set: `python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3`."""
 
+import json
 import shlex
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, build, config, evaluate, folder, pictures, report, train
+from jaxvae.run import RunError, build, config, evaluate, folder, hosts, pictures, report, train
 from jaxvae.run.command import command
+from jaxvae.run.data import Dataset
+from jaxvae.run.hosts import Hosts
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,11 @@ class Options(config.Config):
     """The run's name; by default the data set, the network and the time."""
     resume: bool = False
     """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
-    devices: int | Literal["all"] = 1
-    """How many devices share every batch, or all there are; the numbers are those of one, but for rounding."""
+    devices: int | Literal["all"] | None = None
+    """How many devices share every batch, or all there are; the numbers are those of one, but for rounding. By default
+    one, or all that several processes have."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """Several processes."""
 
 
 def main(options: Options) -> int:
@@ -39,18 +45,24 @@ def main(options: Options) -> int:
     """
     settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
     config.check(settings)
+    hosts.join(options.hosts)
     devices = _devices(options)
-    place, settings = _run_folder(options, settings)
-    dataset = folder.data_of(settings)
-    train.check_data(settings, dataset)
+    place, settings = _agreed(options, settings)
+    with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
+        return _train(options, settings, place, devices)
+
+
+def _train(options: Options, settings: config.Config, place: Path, devices: list[jax.Device]) -> int:
+    """All that `main` does once it is known where, on what and with whom."""
+    dataset = hosts.together(lambda: _data(settings))
     model = build.model_of(settings, dataset.train.images.shape[1:])
-    place.mkdir(parents=True, exist_ok=True)
-    if not options.resume:
-        config.write(
-            settings, place / "config.json", command=shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
-        )
-    folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
-    print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
+    if hosts.is_first():
+        place.mkdir(parents=True, exist_ok=True)
+        if not options.resume:
+            line = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
+            config.write(settings, place / "config.json", command=line)
+        folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
+        print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
 
     try:
         trained = train.train(settings, place, model, dataset, devices=devices)
@@ -69,10 +81,13 @@ def main(options: Options) -> int:
     params = folder.evaluated_params(trained.state)
     speed = {
         "devices": len(devices),
+        "processes": jax.process_count(),
         "wall_seconds": trained.seconds,
         "images_per_second": trained.images_per_second,
     }
-    result = evaluate.result(settings, model, params, dataset, speed)
+    result = evaluate.result(settings, model, params, dataset, speed, devices=devices)
+    if not hosts.is_first():
+        return 0
     folder.write_json(place / "result.json", result)
     first = params if settings.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], params)
     pictures.draw(place, settings, model, first, dataset)
@@ -83,19 +98,46 @@ def main(options: Options) -> int:
 
 
 def _devices(options: Options) -> list[jax.Device]:
-    """The devices that the options ask for."""
-    there = jax.local_devices()
-    count = len(there) if options.devices == "all" else options.devices
+    """The devices that the options ask for, of all processes."""
+    there = jax.devices()
+    several = jax.process_count() > 1
+    asked = options.devices or ("all" if several else 1)
+    count = len(there) if asked == "all" else asked
+    if several and count != len(there):
+        raise RunError(
+            f"--devices {count} leaves out some of the {len(there)} devices that these {jax.process_count()} processes "
+            "have: leave it out, or hide devices from a process (CUDA_VISIBLE_DEVICES)"
+        )
     if not 1 <= count <= len(there):
         raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
-    if options.batch_size % count:
+    if options.batch_size % (count * options.accumulate):
+        each = count * options.accumulate
         raise RunError(
-            f"--batch-size {options.batch_size} must be a multiple of the {count} devices that share it: "
-            f"{max(1, options.batch_size // count) * count} for instance"
+            f"--batch-size {options.batch_size} must be a multiple of the {count} devices that share it"
+            f"{f', times --accumulate {options.accumulate}' if options.accumulate > 1 else ''}: "
+            f"{max(1, options.batch_size // each) * each} for instance"
         )
     if count > 1 and options.num_seeds > 1:
         raise RunError(f"--num-seeds {options.num_seeds} trains its seeds together on one device: leave out --devices")
     return there[:count]
+
+
+def _agreed(options: Options, settings: config.Config) -> tuple[Path, config.Config]:
+    """`_run_folder` as the first process finds it, which alone reads and writes the folder."""
+
+    def decide() -> str:
+        place, found = _run_folder(options, settings)
+        return json.dumps([str(place), config.to_text(found)])
+
+    place, found = json.loads(hosts.decided(decide))
+    return Path(place), config.from_text(found)
+
+
+def _data(settings: config.Config) -> Dataset:
+    """The data set of the run, once it is known to fit the configuration."""
+    dataset = folder.data_of(settings)
+    train.check_data(settings, dataset)
+    return dataset
 
 
 def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config.Config]:

@@ -69,10 +69,13 @@ def iwae_bound(model: VAE, key: Key, params: Params, x: Array, *, num_samples: i
     return importance_weighted(draw_terms(model, key, params, x, num_samples=num_samples))
 
 
-def draw_terms(model: VAE, key: Key, params: Params, x: Array, *, num_samples: int) -> Terms:
+def draw_terms(
+    model: VAE, key: Key, params: Params, x: Array, *, num_samples: int, at_once: int | None = None
+) -> Terms:
     """The terms of `num_samples` independent posterior draws: every field with a leading axis [k].
 
-    The encoder depends on no draw, so it runs once.
+    The encoder depends on no draw, so it runs once. With `at_once` the draws come a few at a time, and a gradient
+    computes each few again rather than keep what the decoder did: its memory does not grow with k.
 
     Args:
         model: any model.
@@ -80,19 +83,25 @@ def draw_terms(model: VAE, key: Key, params: Params, x: Array, *, num_samples: i
         params: the model's parameters.
         x: [*event] one example.
         num_samples: k.
+        at_once: how many draws are held at once; None for all.
 
     Returns:
         Terms with fields [k], [k, L], [k].
 
     Raises:
-        ValueError: `num_samples` is less than one.
+        ValueError: `num_samples` or `at_once` is less than one.
     """
     if num_samples < 1:
         raise ValueError(f"a bound needs at least one draw, not num_samples={num_samples}")
+    if at_once is not None and at_once < 1:
+        raise ValueError(f"at_once={at_once} must be at least one draw, or None for all of them")
     keys = jax.random.split(key, num_samples)
     if num_samples == 1:
         # The same draw without a `vmap` of one, for which XLA transposes the gradients and loses a tenth of the speed.
         return jax.tree.map(lambda field: field[None], model.terms(keys[0], params, x))
+    if at_once is not None and at_once < num_samples:
+        again = jax.checkpoint(lambda key: model.terms(key, params, x))
+        return jax.lax.map(again, keys, batch_size=at_once)
     return jax.vmap(model.terms, (0, None, None))(keys, params, x)
 
 

@@ -6,7 +6,7 @@ purpose: it makes an example's terms depend on the batch.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -221,6 +221,34 @@ def pure(module: nn.Module) -> Network:
         `init(key, *inputs)` and `apply(params, *inputs)`.
     """
     return Network(module.init, module.apply)
+
+
+def in_bfloat16(network: Network) -> Network:
+    """The same network computed in bfloat16, a number of 16 bits with 8 of them for its digits.
+
+    The params stay in float32, and so do the optimizer's state and what is made of the outputs: densities and bounds
+    are float32 sums of what the network gives.
+
+    Args:
+        network: whose inputs, params and outputs are float32.
+
+    Returns:
+        A network with the same params.
+
+    Example:
+        >>> decoder = in_bfloat16(mlp((4,), {"logits": (2, 2)}))
+        >>> params = decoder.init(jax.random.key(0), jnp.zeros(1))
+        >>> decoder.apply(params, jnp.ones(1))["logits"].dtype
+        dtype('float32')
+    """
+
+    def cast(tree: Any, dtype: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.astype(dtype), tree)
+
+    def apply(params: Params, *inputs: Array) -> dict[str, Array]:
+        return cast(network.apply(*cast((params, *inputs), jnp.bfloat16)), jnp.float32)
+
+    return Network(network.init, apply)
 
 
 def small_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:

@@ -1,8 +1,9 @@
 """Data parallelism: every batch is shared among devices, and the numbers are those of one device.
 
 One program of `pmap` over the axis "data" runs `jaxvae.training.steps` on every device: each takes its part of every
-batch, gradients and metrics are averaged over the devices before the update, and so all hold the same state. The only
-file that knows of `pmap`.
+batch, gradients and metrics are averaged over the devices before the update, and so all hold the same state. The
+devices may belong to several processes, on several hosts, that have joined by `jax.distributed.initialize`: each runs
+the same program, and holds arrays for its own devices only. The only file that knows of `pmap`.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxvae import training
 from jaxvae.training import Metrics, Prepare, State, Step
-from jaxvae.types import Array, Key
+from jaxvae.types import Array, Key, Params
 
 AXIS = "data"
 
@@ -82,13 +83,81 @@ def steps(
 
     Source: one key for each example of the whole batch, so that no number depends on how many devices there are.
     """
+    _check_divides(batch_size, devices)
+    run = partial(training.steps, step=step, prepare=prepare, batch_size=batch_size, length=length, part=part)
+    return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
+
+
+def streamed(
+    devices: Sequence[jax.Device], *, step: Step, prepare: Prepare, batch_size: int
+) -> Callable[[State, Key, Array], tuple[State, Metrics]]:
+    """`jaxvae.training.streamed` on several devices, compiled, the state donated.
+
+    Args:
+        devices: that share every batch.
+        step: made by `make_step(loss, optimizer, across=average)`.
+        prepare: (key, stored example) -> x.
+        batch_size: B, of all devices together.
+
+    Returns:
+        (state on every device, key, batches [this process's devices, L, B / devices, *event]) -> as `steps`; `dealt`
+        tells which examples of every batch go to which device.
+
+    Raises:
+        ValueError: the devices do not divide the batch.
+    """
+    _check_divides(batch_size, devices)
+    run = partial(training.streamed, step=step, prepare=prepare, batch_size=batch_size, part=part)
+    return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
+
+
+def dealt(rows: Any, devices: Sequence[jax.Device]) -> Any:
+    """Batches of examples, dealt out to the devices of this process.
+
+    Args:
+        rows: [L, B] the examples of every batch.
+        devices: that share every batch, of all processes.
+
+    Returns:
+        [this process's devices, L, B / devices] the examples of each.
+    """
+    shares = rows.reshape(len(rows), len(devices), -1).swapaxes(0, 1)
+    return shares[[index for index, device in enumerate(devices) if device.process_index == jax.process_index()]]
+
+
+def over_examples(
+    function: Callable[[Key, Params, Array], Any], devices: Sequence[jax.Device]
+) -> Callable[[Key, Params, Array], Any]:
+    """A function of one example over a batch that the devices share, compiled.
+
+    Args:
+        function: (key, params, x) -> a tree of arrays.
+        devices: that share every batch.
+
+    Returns:
+        (keys [B], `copied` params, xs [B, *event]), the same in every process -> the tree with a leading axis [B],
+        whole in every process. It raises a ValueError where the devices do not divide the batch.
+    """
+
+    def of_part(keys: Key, params: Params, xs: Array) -> Any:
+        found = jax.vmap(function, (0, None, 0))(part(keys), params, part(xs))
+        return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), found)
+
+    mapped = jax.pmap(of_part, axis_name=AXIS, in_axes=(None, 0, None), devices=devices)
+
+    def of_batch(keys: Key, params: Params, xs: Array) -> Any:
+        _check_divides(len(xs), devices)
+        return first(mapped(keys, params, xs))
+
+    return of_batch
+
+
+def _check_divides(batch_size: int, devices: Sequence[jax.Device]) -> None:
     if batch_size % len(devices):
         raise ValueError(
             f"{len(devices)} devices do not divide a batch of {batch_size}: give a batch_size that is a multiple of "
             f"{len(devices)}, {batch_size // len(devices) * len(devices) or len(devices)} for instance"
         )
-    run = partial(training.steps, step=step, prepare=prepare, batch_size=batch_size, length=length, part=part)
-    return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
 
 
 def copied(tree: Any, devices: Sequence[jax.Device]) -> Any:
@@ -99,14 +168,27 @@ def copied(tree: Any, devices: Sequence[jax.Device]) -> Any:
         devices: that get them.
 
     Returns:
-        The tree with a leading axis [devices], one copy on each.
+        The tree with a leading axis [this process's devices], one copy on each.
     """
-    stacked = jax.tree.map(lambda array: jnp.broadcast_to(array, (len(devices), *jnp.shape(array))), tree)
-    return jax.pmap(training.alone, devices=devices)(stacked)
+    count = sum(device.process_index == jax.process_index() for device in devices)
+    return placed(jax.tree.map(lambda array: jnp.broadcast_to(array, (count, *jnp.shape(array))), tree), devices)
+
+
+def placed(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Every row on a device of its own.
+
+    Args:
+        tree: of arrays with a leading axis [this process's devices].
+        devices: of all processes.
+
+    Returns:
+        The same tree, its rows on their devices.
+    """
+    return jax.pmap(training.alone, devices=devices)(tree)
 
 
 def first(tree: Any) -> Any:
-    """The first device's copy, where all are the same.
+    """The copy of this process's first device, where all are the same.
 
     Args:
         tree: of arrays with a leading axis [devices].

@@ -1,7 +1,8 @@
 """Training as pure functions: a state, a step, and a run of steps as one scan over data on the device.
 
 Nothing here is jitted: the caller jits `steps` with the state donated. A run is a function of its key alone, so `vmap`
-over keys trains several seeds in one program; `jaxvae.parallel` shares every batch among devices.
+over keys trains several seeds in one program; `jaxvae.parallel` shares every batch among devices. Data that does not
+fit on a device comes in batches from elsewhere, by `streamed`, and makes the same run.
 """
 
 from collections.abc import Callable
@@ -71,6 +72,7 @@ def negative_bound(
     *,
     num_samples: int = 1,
     beta: optax.Schedule | None = None,
+    at_once: int | None = None,
 ) -> Loss:
     """A per-example bound lifted to a loss: one key for each example, the mean over the batch, a minus sign.
 
@@ -79,13 +81,14 @@ def negative_bound(
         reduce: a reduction of terms, `bounds.average` (the ELBO) or `bounds.importance_weighted` (IWAE).
         num_samples: k.
         beta: step -> the weight of the latent part in the loss, a warm-up for instance; None for the bound itself.
+        at_once: how many draws are held at once (see `jaxvae.bounds.draw_terms`); None for all.
 
     Returns:
         The loss. Its metrics are the means over the batch of the untempered "bound", and of "log_likelihood" and "kl".
     """
 
     def objective(key: Key, params: Params, x: Array, step: Array) -> tuple[Array, Metrics]:
-        terms = draw_terms(model, key, params, x, num_samples=num_samples)
+        terms = draw_terms(model, key, params, x, num_samples=num_samples, at_once=at_once)
         bound = reduce(terms)
         metrics = {
             "bound": bound,
@@ -107,7 +110,12 @@ def alone(tree: Any) -> Any:
 
 
 def make_step(
-    loss: Loss, optimizer: optax.GradientTransformation, *, decay: float | None = None, across: Across = alone
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    decay: float | None = None,
+    across: Across = alone,
+    accumulate: int = 1,
 ) -> Step:
     """One gradient step.
 
@@ -116,12 +124,31 @@ def make_step(
         optimizer: any optax transformation: clipping, schedule and rule chained.
         decay: of the moving average of the params, θ̄ ← decay θ̄ + (1 - decay) θ; None keeps none.
         across: `jaxvae.parallel.average` where devices share the batch; it averages `extra` too.
+        accumulate: the batch is taken in so many parts, one after the other, and their gradients are averaged: the
+            numbers of the whole batch, in the memory of a part. `extra` is averaged too.
 
     Returns:
         (state, keys [B], xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and
         "gradient_norm". It raises a ValueError where one of `start` and `make_step` was asked for a moving average and
-        the other not.
+        the other not, and where the batch cannot be taken in so many parts.
     """
+    value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
+
+    def gradient_of(state: State, keys: Key, xs: Array) -> Any:
+        if accumulate == 1:
+            return value_and_gradient(keys, state.params, state.extra, xs, state.step)
+        if len(keys) % accumulate:
+            raise ValueError(f"a batch of {len(keys)} cannot be taken in {accumulate} parts of one size")
+
+        def of_part(keys: Key, xs: Array) -> Any:
+            return value_and_gradient(keys, state.params, state.extra, xs, state.step)
+
+        parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), (keys, xs))
+        nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_part, *jax.tree.map(lambda leaf: leaf[0], parts)))
+        total, _ = jax.lax.scan(
+            lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), nothing, parts
+        )
+        return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
     def step(state: State, keys: Key, xs: Array) -> tuple[State, Metrics]:
         if (decay is None) != (state.average is None):
@@ -129,10 +156,7 @@ def make_step(
                 f"decay={decay}, but the state {'has no' if state.average is None else 'has a'} moving average: "
                 "give start(averaged=True) and make_step(decay=...) together"
             )
-        value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
-        (value, (extra, metrics)), gradient = across(
-            value_and_gradient(keys, state.params, state.extra, xs, state.step)
-        )
+        (value, (extra, metrics)), gradient = across(gradient_of(state, keys, xs))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average if decay is None else optax.incremental_update(params, state.average, 1 - decay)
@@ -176,36 +200,85 @@ def steps(
     Raises:
         ValueError: there are fewer examples than one batch, or `length` is not between one and the steps of an epoch.
     """
-    per_epoch = len(data) // batch_size
+    flat = data.reshape(len(data), -1)  # XLA gathers rows of one axis faster than images
+    one = _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, part=part)
+
+    def of_rows(state: State, rows: Array) -> tuple[State, Metrics]:
+        rows = part(rows)
+        return one(state, flat[rows].reshape(len(rows), *data.shape[1:]))
+
+    return jax.lax.scan(of_rows, state, visits(key, state.step, len(data), batch_size=batch_size, length=length))
+
+
+def streamed(
+    state: State, key: Key, batches: Array, *, step: Step, prepare: Prepare, batch_size: int, part: Part = alone
+) -> tuple[State, Metrics]:
+    """The next steps as one scan over batches that come from elsewhere: the run that `steps` makes, bit for bit.
+
+    Args:
+        state: before the steps.
+        key: of the whole run, the same at every call.
+        batches: [L, B, *event] the stored examples that `visits` names; where devices share them, this device's part.
+        step: made by `make_step`.
+        prepare: (key, stored example) -> x.
+        batch_size: B, of all devices together.
+        part: `jaxvae.parallel.part` where devices share the batch.
+
+    Returns:
+        The state after the steps, and the metrics of every step, each [L].
+    """
+    return jax.lax.scan(_one_batch(key, step=step, prepare=prepare, batch_size=batch_size, part=part), state, batches)
+
+
+def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length: int | None = None) -> Array:
+    """The examples that the steps from `step` on visit: a permutation for each epoch, drawn from (key, epoch).
+
+    Args:
+        key: of the whole run.
+        step: [] the number of steps taken.
+        num_examples: N.
+        batch_size: B ≤ N.
+        length: how many steps, at most those of an epoch, which None takes.
+
+    Returns:
+        [length, B] rows of the data.
+
+    Raises:
+        ValueError: there are fewer examples than one batch, or `length` is not between one and the steps of an epoch.
+    """
+    per_epoch = num_examples // batch_size
     if per_epoch < 1:
-        raise ValueError(f"{len(data)} examples do not fill one batch of {batch_size}; take a smaller batch_size")
+        raise ValueError(f"{num_examples} examples do not fill one batch of {batch_size}; take a smaller batch_size")
     length = per_epoch if length is None else length
     if not 1 <= length <= per_epoch:
         raise ValueError(
             f"length={length} must lie between 1 and {per_epoch}, the steps of an epoch; call `steps` again"
         )
-    key_order, key_steps = jax.random.split(key)
+    key_order, _ = jax.random.split(key)
 
     def batches_of(epoch: Array) -> Array:
-        order = jax.random.permutation(jax.random.fold_in(key_order, epoch), len(data))
+        order = jax.random.permutation(jax.random.fold_in(key_order, epoch), num_examples)
         return order[: per_epoch * batch_size].reshape(per_epoch, batch_size)
 
-    epoch, position = jnp.divmod(state.step, per_epoch)
+    epoch, position = jnp.divmod(step, per_epoch)
     now = batches_of(epoch)
     # The next epoch's order costs as much as several steps, so it is drawn only by the call that comes to need it.
     following = jax.lax.cond(position + length > per_epoch, batches_of, lambda _: jnp.zeros_like(now), epoch + 1)
-    batches = jax.lax.dynamic_slice_in_dim(jnp.concatenate([now, following]), position, length)
+    return jax.lax.dynamic_slice_in_dim(jnp.concatenate([now, following]), position, length)
 
-    flat = data.reshape(len(data), -1)  # XLA gathers rows of one axis faster than images
 
-    def one(state: State, rows: Array) -> tuple[State, Metrics]:
+def _one_batch(
+    key: Key, *, step: Step, prepare: Prepare, batch_size: int, part: Part
+) -> Callable[[State, Array], tuple[State, Metrics]]:
+    """A step on stored examples. All its randomness comes from (key, the number of steps taken)."""
+    _, key_steps = jax.random.split(key)
+
+    def one(state: State, stored: Array) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
-        keys_x, keys_loss = jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)
-        rows, keys_x, keys_loss = part((rows, keys_x, keys_loss))
-        xs = jax.vmap(prepare)(keys_x, flat[rows].reshape(len(rows), *data.shape[1:]))
-        return step(state, keys_loss, xs)
+        keys_x, keys_loss = part((jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)))
+        return step(state, keys_loss, jax.vmap(prepare)(keys_x, stored))
 
-    return jax.lax.scan(one, state, batches)
+    return one
 
 
 def grey(key: Key, stored: Array) -> Array:

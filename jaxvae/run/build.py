@@ -38,6 +38,8 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     likelihood, pixel_outputs = _likelihood(config.model, image_shape)
     pair = PAIRS[config.model.network]
     encoder, decoder = pair(Normal.parameters((config.model.latent,)), pixel_outputs)
+    if config.precision == "bf16":
+        encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
     return vae(
         encoder=encoder,
         decoder=decoder,
@@ -136,8 +138,12 @@ def step_of(
         beta = optax.linear_schedule(0.0, objective.beta, objective.warmup_epochs * steps_per_epoch)
     elif objective.beta != 1:
         beta = optax.constant_schedule(objective.beta)
-    loss = training.negative_bound(model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta)
-    return training.make_step(loss, optimizer, decay=config.optimizer.average, across=across)
+    loss = training.negative_bound(
+        model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
+    )
+    return training.make_step(
+        loss, optimizer, decay=config.optimizer.average, across=across, accumulate=config.accumulate
+    )
 
 
 def prepare_of(config: configuration.Config) -> training.Prepare:

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as orbax
 
 from jaxvae.run import RunError
@@ -20,7 +22,14 @@ class Checkpoints:
             keep: how many of the latest remain.
             writable: False opens them for reading only.
         """
-        options = orbax.CheckpointManagerOptions(max_to_keep=keep, create=writable, read_only=not writable)
+        if writable:
+            folder.mkdir(parents=True, exist_ok=True)
+        # Of several processes that train a run one reads and writes it, and Orbax need not wait for the others.
+        me = jax.process_index()
+        alone = orbax.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+        options = orbax.CheckpointManagerOptions(
+            max_to_keep=keep, create=False, read_only=not writable, multiprocessing_options=alone
+        )
         self._folder = folder
         self._manager = orbax.CheckpointManager(folder.absolute(), options=options)
 
@@ -36,7 +45,7 @@ class Checkpoints:
             state: a tree of arrays.
         """
         if step != self._manager.latest_step():
-            self._manager.save(step, args=orbax.args.StandardSave(state), force=True)
+            self._manager.save(step, args=orbax.args.StandardSave(jax.device_get(state)), force=True)
 
     def restore(self, like: Any) -> Any:
         """The latest state.
@@ -54,7 +63,8 @@ class Checkpoints:
         if step is None:
             raise RunError(f"{self._folder} holds no complete checkpoint; train the run first")
         try:
-            return self._manager.restore(step, args=orbax.args.StandardRestore(jax.eval_shape(lambda: like)))
+            shapes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: like))
+            return jax.tree.map(jnp.asarray, self._manager.restore(step, args=orbax.args.StandardRestore(shapes)))
         except Exception as error:  # orbax, tensorstore and json each raise their own kinds for a damaged file
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise RunError(

@@ -31,6 +31,9 @@ class Data:
     """A folder with the original files, read in place of the network (also: JAXVAE_DATA_SOURCE)."""
     folder: Path | None = None
     """Where prepared data is kept (also: JAXVAE_DATA); by default ~/.cache/jaxvae."""
+    stream: Literal["auto", "yes", "no"] = "auto"
+    """Whether the training images are read from disk as they are needed, or all lie on the device; the run is the
+    same. auto: where they would take more than half of the device's memory."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,12 @@ class Config:
     """Passes over the training set."""
     batch_size: int = 100
     """Examples in one step."""
+    accumulate: int = 1
+    """Take every batch in so many parts, one after the other: the same numbers in less memory."""
+    remat: int | None = None
+    """Hold so many of the k draws at once, and compute the decoder again for the gradient: less memory, more time."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """What the networks compute in. Parameters, densities and bounds are float32 in any case."""
     seed: int = 0
     """All randomness of the run comes from it."""
     num_seeds: int = 1
@@ -148,6 +157,8 @@ def check(config: Config) -> None:
         "--objective.num-samples": config.objective.num_samples,
         "--epochs": config.epochs,
         "--batch-size": config.batch_size,
+        "--accumulate": config.accumulate,
+        "--remat": 1 if config.remat is None else config.remat,
         "--num-seeds": config.num_seeds,
         "--checkpoints.keep": config.checkpoints.keep,
     }
@@ -183,6 +194,14 @@ def check(config: Config) -> None:
         objective.estimator == "doubly-reparameterized" and (objective.beta != 1 or objective.warmup_epochs > 0),
         "the doubly reparameterised estimator is unbiased for a beta of 1 alone: leave out --objective.beta and "
         "--objective.warmup-epochs, or give --objective.estimator pathwise",
+    )
+    _refuse_if(
+        config.batch_size % config.accumulate > 0,
+        f"--batch-size {config.batch_size} cannot be taken in --accumulate {config.accumulate} parts of one size",
+    )
+    _refuse_if(
+        config.num_seeds > 1 and config.data.stream == "yes",
+        f"--num-seeds {config.num_seeds} visits the data in as many orders at once: leave out --data.stream yes",
     )
     _refuse_if(
         objective.warmup_epochs > config.epochs,
@@ -222,7 +241,35 @@ def write(config: Config, path: Path, *, command: str) -> None:
         path: the file.
         command: the command line that began the run; it is shown in the report, and not read back.
     """
-    path.write_text(json.dumps(dataclasses.asdict(config) | {"command": command}, indent=2, default=str) + "\n")
+    path.write_text(json.dumps(json.loads(to_text(config)) | {"command": command}, indent=2) + "\n")
+
+
+def to_text(config: Config) -> str:
+    """A configuration as JSON.
+
+    Args:
+        config: of a run.
+
+    Returns:
+        The text.
+    """
+    return json.dumps(dataclasses.asdict(config), default=str)
+
+
+def from_text(text: str) -> Config:
+    """A configuration from JSON; what an older version did not have takes its default.
+
+    Args:
+        text: made by `to_text`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    values = json.loads(text)
+    return _from_dict(Config, {name: values[name] for name in values if name != "command"})
 
 
 def read(path: Path) -> Config:
@@ -238,8 +285,7 @@ def read(path: Path) -> Config:
         RunError: the file is missing, is no JSON, or has fields that this version does not know.
     """
     try:
-        values = json.loads(path.read_text())
-        return _from_dict(Config, {name: values[name] for name in values if name != "command"})
+        return from_text(path.read_text())
     except OSError as error:
         raise RunError(f"{path.parent} is no run folder: {path.name} cannot be read ({error.strerror})") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -269,11 +315,11 @@ def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:
 
 
 def _from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass from JSON, with every field there and of its own type."""
+    """A dataclass from JSON, with no field that is not its own and each of its own type."""
     hints = typing.get_type_hints(kind)
-    unknown = set(values) ^ {item.name for item in dataclasses.fields(kind)}
+    unknown = set(values) - {item.name for item in dataclasses.fields(kind)}
     if unknown:
-        raise ValueError(f"unknown or missing fields {sorted(unknown)}")
+        raise ValueError(f"unknown fields {sorted(unknown)}")
     return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
 
 

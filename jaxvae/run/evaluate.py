@@ -4,7 +4,7 @@ import math
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxvae import bounds, evaluation, training
+from jaxvae import evaluation, parallel, training
 from jaxvae.model import VAE
-from jaxvae.run import build
+from jaxvae.run import build, hosts
 from jaxvae.run import config as configuration
 from jaxvae.run.data import Dataset, Split
 from jaxvae.types import Array, Key, Params
@@ -106,7 +106,15 @@ def _over_seeds(config: configuration.Config, function: Callable) -> Callable:
 
 
 def log_likelihoods(
-    model: VAE, key: Key, params: Params, xs: Array, *, num_samples: int, batch_size: int = 20, show: str | None = None
+    model: VAE,
+    key: Key,
+    params: Params,
+    xs: Array,
+    *,
+    num_samples: int,
+    batch_size: int = 20,
+    show: str | None = None,
+    devices: Sequence[jax.Device] = (),
 ) -> np.ndarray:
     """The importance-sampling estimate of log p(x) for every example, with a progress bar.
 
@@ -116,24 +124,47 @@ def log_likelihoods(
         params: of the model.
         xs: [N, *event].
         num_samples: k.
-        batch_size: examples in one call.
+        batch_size: examples in one call, on each device.
         show: the progress bar's label; None shows none.
+        devices: that share the examples; JAX's default device alone if there are not several. The numbers are the same.
 
     Returns:
         [N] nats.
     """
-    of_batch = bounds.batched(evaluation.log_likelihood)
-    batch_size = min(batch_size, len(xs))
-    key_batches = jax.random.split(key, math.ceil(len(xs) / batch_size))
+    batch_size = min(batch_size * max(1, len(devices)), len(xs))
+    if len(devices) > 1:
+        batch_size = math.ceil(batch_size / len(devices)) * len(devices)
+        estimate = partial(_log_likelihood, model, num_samples)
+        of_batch, params = parallel.over_examples(estimate, devices), parallel.copied(params, devices)
+    else:
+        of_batch = partial(_log_likelihoods_alone, model, num_samples)
+    keys = jax.random.split(key, len(xs))
     estimates = []
-    for index, key_batch in enumerate(tqdm(key_batches, desc=show, disable=show is None, unit=" batches")):
+    for start in tqdm(range(0, len(xs), batch_size), desc=show, disable=show is None, unit=" batches"):
         # The last batch is filled up with examples that are then dropped, so that one program serves all.
-        rows = np.arange(index * batch_size, (index + 1) * batch_size) % len(xs)
-        estimates.append(of_batch(model, key_batch, params, xs[rows], num_samples=num_samples))
-    return np.concatenate([np.asarray(e) for e in estimates])[: len(xs)]
+        rows = np.arange(start, start + batch_size) % len(xs)
+        estimates.append(np.asarray(of_batch(keys[rows], params, xs[rows])))
+    return np.concatenate(estimates)[: len(xs)]
 
 
-def result(config: configuration.Config, model: VAE, params: Params, dataset: Dataset, speed: dict[str, float]) -> dict:
+def _log_likelihood(model: VAE, num_samples: int, key: Key, params: Params, x: Array) -> Array:
+    return evaluation.log_likelihood(model, key, params, x, num_samples=num_samples)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_likelihoods_alone(model: VAE, num_samples: int, keys: Key, params: Params, xs: Array) -> Array:
+    return jax.vmap(partial(_log_likelihood, model, num_samples), (0, None, 0))(keys, params, xs)
+
+
+def result(
+    config: configuration.Config,
+    model: VAE,
+    params: Params,
+    dataset: Dataset,
+    speed: dict[str, float],
+    *,
+    devices: Sequence[jax.Device] = (),
+) -> dict:
     """The test numbers and their protocol: what `result.json` holds.
 
     Args:
@@ -142,6 +173,7 @@ def result(config: configuration.Config, model: VAE, params: Params, dataset: Da
         params: with a leading axis of seeds where there are several.
         dataset: of the run.
         speed: "wall_seconds" and "images_per_second" of the training.
+        devices: that share the examples, of all processes.
 
     Returns:
         `test_elbo` and `test_nll` in nats, with standard errors over seeds where there are several, else over examples.
@@ -160,13 +192,15 @@ def result(config: configuration.Config, model: VAE, params: Params, dataset: Da
         evaluated["test_kl"].append(np.asarray(kl))
         evaluated["test_log_likelihood"].append(np.asarray(log_likelihood))
         if config.evaluation.num_samples:
+            label = f"log p(x), seed {config.seed + index}" if seeds > 1 else "log p(x)"
             estimates = log_likelihoods(
                 model,
                 jax.random.key(3),
                 seed_params,
                 xs[:examples],
                 num_samples=config.evaluation.num_samples,
-                show=f"log p(x), seed {config.seed + index}" if seeds > 1 else "log p(x)",
+                show=label if hosts.is_first() else None,
+                devices=devices,
             )
             evaluated["test_nll"].append(-estimates)
     numbers: dict[str, Any] = {}
@@ -210,6 +244,7 @@ def _protocol(config: configuration.Config, dataset: Dataset, binarize: str, exa
         "standard_error": "over seeds" if config.num_seeds > 1 else "over test examples",
         "epochs": config.epochs,
         "batch_size": config.batch_size,
+        "precision": config.precision,
         "device": _device(),
         "jax": jax.__version__,
     }

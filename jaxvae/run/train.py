@@ -3,8 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from functools import cache, partial
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxvae import parallel, training
+from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, evaluate
+from jaxvae.run import RunError, evaluate, hosts
 from jaxvae.run import config as configuration
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
-from jaxvae.run.folder import evaluated_params, initial_state, seed_keys
+from jaxvae.run.folder import evaluated_params, initial_state
 from jaxvae.run.logs import Log
-
-LONGEST_CALL = 500  # steps in one call of the device: how long a stop or a progress bar waits at the most
+from jaxvae.run.steps import steps_of
 
 
 class Diverged(RuntimeError):
@@ -43,12 +41,14 @@ def train(
 ) -> Trained:
     """Train a run to its end, from its latest checkpoint where there is one.
 
+    Where several processes train it, all call this; the first reads and writes the folder.
+
     Args:
         config: of the run.
         folder: of the run; it exists.
         model: made by `build.model_of`.
         dataset: the run's data.
-        devices: that share every batch; JAX's default device alone if there are not several.
+        devices: that share every batch, of all processes; JAX's default device alone if there are not several.
 
     Returns:
         The last state, and how fast it went.
@@ -62,41 +62,41 @@ def train(
     num_steps = config.epochs * per_epoch
     mean_image = evaluate.mean_image(images) if config.model.mean_bias else None
     state = initial_state(config, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
-    with closing(Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)) as checkpoints:
-        if checkpoints.latest() is not None:
-            state = checkpoints.restore(state)
+    first = hosts.is_first()
+    with closing(Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)) if first else nullcontext() as kept:
+        if kept is not None and kept.latest() is not None:
+            state = kept.restore(state)
+        state = hosts.same(state)
         step = int(np.ravel(state.step)[0])
-        whole = training.alone
-        if len(devices) > 1:
-            advance = _shared_steps(config, model, jnp.asarray(images), num_steps, per_epoch, devices)
-            state, whole = parallel.copied(state, devices), parallel.first
-        else:
-            advance = _compiled_steps(config, model, jnp.asarray(images), num_steps, per_epoch)
+        steps = steps_of(config, model, images, first_step=step, devices=devices)
+        state = steps.placed(state)
         monitor = evaluate.Monitor(config, model, dataset)
         pace, began, saved = _Pace(), time.monotonic(), time.monotonic()
-        bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2)
-        with closing(Log(folder, step=step)) as log, _stop_signals() as received, bar:
-            while step < num_steps and not received():
-                length = min(LONGEST_CALL, per_epoch - step % per_epoch)
+        bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2, disable=not first)
+        with closing(Log(folder, step=step)) if first else nullcontext() as log, _stop_signals() as received, bar:
+            for length in steps.lengths:
+                if hosts.any_of(received() is not None):
+                    break
                 called = time.monotonic()
-                state, metrics = advance(state, length=length)
-                metrics = jax.device_get(whole(metrics))
+                state, metrics = steps.advance(state, length)
+                metrics = jax.device_get(steps.whole(metrics))
                 pace.count(length, time.monotonic() - called)
                 check_finite(metrics, first_step=step)
                 step += length
-                row = {"step": step, "epoch": step / per_epoch}
-                row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
-                if step % per_epoch == 0:
-                    row |= monitor(evaluated_params(whole(state)))
-                log.write(row)
-                bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
-                bar.update(length)
+                if log is not None:
+                    row = {"step": step, "epoch": step / per_epoch}
+                    row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
+                    if step % per_epoch == 0:
+                        row |= monitor(evaluated_params(steps.whole(state)))
+                    log.write(row)
+                    bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
+                    bar.update(length)
                 if time.monotonic() - saved >= config.checkpoints.seconds:
-                    _save(checkpoints, step, whole(state))
+                    _save(kept, step, steps.whole(state))
                     saved = time.monotonic()
-            stopped_by = received() if step < num_steps else None
-        state = whole(state)
-        _save(checkpoints, step, state)
+            stopped_by = (received() or signal.SIGTERM) if step < num_steps else None
+        state = steps.whole(state)
+        _save(kept, step, state)
     rate = pace.steps_per_second() * config.batch_size * config.num_seeds
     return Trained(state, stopped_by, time.monotonic() - began, rate)
 
@@ -149,11 +149,12 @@ class _Pace:
         return self._steps / self._seconds if self._seconds else float("nan")
 
 
-def _save(checkpoints: Checkpoints, step: int, state: training.State) -> None:
-    """Save a state that is good: an update can overflow after the last loss that showed it."""
+def _save(checkpoints: Checkpoints | None, step: int, state: training.State) -> None:
+    """Save a state that is good, where this process does: an update can overflow after the last loss that showed it."""
     if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
         raise Diverged(f"the update of step {step} is not finite: it overflowed the parameters")
-    checkpoints.save(step, state)
+    if checkpoints is not None:
+        checkpoints.save(step, state)
 
 
 def check_finite(metrics: dict[str, np.ndarray], *, first_step: int) -> None:
@@ -179,54 +180,6 @@ def check_finite(metrics: dict[str, np.ndarray], *, first_step: int) -> None:
     values = metrics[names[0]][..., position]
     value = values[~np.isfinite(values)].ravel()[0] if values.ndim else values
     raise Diverged(f"step {first_step + position + 1} is not finite: {names[0]} is {value}")
-
-
-def _compiled_steps(
-    config: configuration.Config, model: VAE, data: jax.Array, num_steps: int, per_epoch: int
-) -> Callable[..., tuple[training.State, dict[str, Any]]]:
-    """`training.steps` over the whole data set, jitted with the state donated, over seeds where there are several."""
-    optimizer = build.optimizer_of(config, num_steps)
-    train_key = partial(jax.random.fold_in, data=1)
-    over_seeds = (lambda function, axes: function) if config.num_seeds == 1 else jax.vmap
-
-    @partial(jax.jit, donate_argnums=0, static_argnames="length")
-    def advance(state: training.State, key: jax.Array, data: jax.Array, *, length: int):
-        run = partial(
-            training.steps,
-            step=build.step_of(config, model, optimizer, per_epoch),
-            prepare=build.prepare_of(config),
-            batch_size=config.batch_size,
-            length=length,
-        )
-        return over_seeds(run, (0, 0, None))(state, key, data)
-
-    key = over_seeds(train_key, (0,))(seed_keys(config))
-    return lambda state, *, length: advance(state, key, data, length=length)
-
-
-def _shared_steps(
-    config: configuration.Config,
-    model: VAE,
-    data: jax.Array,
-    num_steps: int,
-    per_epoch: int,
-    devices: Sequence[jax.Device],
-) -> Callable[..., tuple[training.State, dict[str, Any]]]:
-    """The same steps with every batch shared among devices, on which the state and the data are copied."""
-    optimizer = build.optimizer_of(config, num_steps)
-
-    @cache
-    def compiled(length: int) -> Callable:
-        return parallel.steps(
-            devices,
-            step=build.step_of(config, model, optimizer, per_epoch, across=parallel.average),
-            prepare=build.prepare_of(config),
-            batch_size=config.batch_size,
-            length=length,
-        )
-
-    key, copies = jax.random.fold_in(seed_keys(config), 1), parallel.copied(data, devices)
-    return lambda state, *, length: compiled(length)(state, key, copies)
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""The compiled steps of a run: on one device or shared by several, over data on the device or from a stream."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae import parallel, training
+from jaxvae.model import VAE
+from jaxvae.run import build, stream
+from jaxvae.run import config as configuration
+from jaxvae.run.folder import seed_keys
+
+LONGEST_CALL = 500  # steps in one call of the device: how long a stop or a progress bar waits at the most
+
+Advance = Callable[[training.State, int], tuple[training.State, dict[str, Any]]]
+
+
+class Steps(NamedTuple):
+    """How the state of a run moves on."""
+
+    placed: Callable[[training.State], training.State]  # a state as checkpoints have it -> where the steps take it
+    advance: Advance  # (state, how many steps) -> (the state after them, the metrics of each); the state is donated
+    whole: Callable[[Any], Any]  # a tree from there -> as checkpoints have it
+    lengths: list[int]  # of the calls to come, in order; a stream serves them in no other
+
+
+def steps_of(
+    config: configuration.Config,
+    model: VAE,
+    images: np.ndarray,
+    *,
+    first_step: int,
+    devices: Sequence[jax.Device],
+) -> Steps:
+    """The steps of a run from `first_step` to its end.
+
+    Args:
+        config: of the run.
+        model: made by `build.model_of`.
+        images: [N, H, W, C] of the training set.
+        first_step: the number of steps taken.
+        devices: that share every batch, of all processes; JAX's default device alone if there are not several.
+
+    Returns:
+        The steps.
+    """
+    per_epoch = len(images) // config.batch_size
+    num_steps = config.epochs * per_epoch
+    shared = len(devices) > 1
+    streaming = {"yes": True, "no": False, "auto": stream.does_not_fit(images)}[config.data.stream]
+    longest = min(LONGEST_CALL, stream.longest_call(images, config.batch_size)) if streaming else LONGEST_CALL
+    calls = _calls(first_step, num_steps, per_epoch, longest)
+    settings = {
+        "step": build.step_of(
+            config,
+            model,
+            build.optimizer_of(config, num_steps),
+            per_epoch,
+            across=parallel.average if shared else training.alone,
+        ),
+        "prepare": build.prepare_of(config),
+        "batch_size": config.batch_size,
+    }
+    if shared:
+        advance = (_shared_stream if streaming else _shared)(config, images, calls, settings, devices)
+        return Steps(
+            lambda state: parallel.copied(state, devices), advance, parallel.first, [length for _, length in calls]
+        )
+    advance = (_streamed if streaming else _alone)(config, images, calls, settings)
+    return Steps(training.alone, advance, training.alone, [length for _, length in calls])
+
+
+def _calls(step: int, num_steps: int, per_epoch: int, longest: int) -> list[tuple[int, int]]:
+    """(first step, length) of every call to come; none passes the end of an epoch."""
+    calls = []
+    while step < num_steps:
+        calls.append((step, min(longest, per_epoch - step % per_epoch)))
+        step += calls[-1][1]
+    return calls
+
+
+def _key(config: configuration.Config) -> jax.Array:
+    """Of the training, [] or one for each seed."""
+    fold = partial(jax.random.fold_in, data=1)
+    return (fold if config.num_seeds == 1 else jax.vmap(fold))(seed_keys(config))
+
+
+def _alone(config: configuration.Config, images: np.ndarray, calls: list, settings: dict[str, Any]) -> Advance:
+    """One device that holds the data; over seeds where there are several."""
+    over_seeds = (lambda function: function) if config.num_seeds == 1 else partial(jax.vmap, in_axes=(0, 0, None))
+
+    @partial(jax.jit, donate_argnums=0, static_argnames="length")
+    def run(state: training.State, key: jax.Array, data: jax.Array, *, length: int):
+        return over_seeds(partial(training.steps, length=length, **settings))(state, key, data)
+
+    key, data = _key(config), jnp.asarray(images)
+    return lambda state, length: run(state, key, data, length=length)
+
+
+def _shared(
+    config: configuration.Config,
+    images: np.ndarray,
+    calls: list,
+    settings: dict[str, Any],
+    devices: Sequence[jax.Device],
+) -> Advance:
+    """Several devices, each with a copy of the data."""
+    compiled = cache(lambda length: parallel.steps(devices, length=length, **settings))
+    key, data = _key(config), parallel.copied(images, devices)
+    return lambda state, length: compiled(length)(state, key, data)
+
+
+def _streamed(config: configuration.Config, images: np.ndarray, calls: list, settings: dict[str, Any]) -> Advance:
+    """One device, and batches that come from a stream."""
+    key = _key(config)
+    run = jax.jit(partial(training.streamed, **settings), donate_argnums=0)
+    feed = stream.batches(
+        images, key, batch_size=config.batch_size, calls=calls, share=training.alone, put=jax.device_put
+    )
+    return lambda state, length: run(state, key, next(feed))
+
+
+def _shared_stream(
+    config: configuration.Config,
+    images: np.ndarray,
+    calls: list,
+    settings: dict[str, Any],
+    devices: Sequence[jax.Device],
+) -> Advance:
+    """Several devices, and batches that come from a stream: every process reads the share of its own devices."""
+    key = _key(config)
+    run = parallel.streamed(devices, **settings)
+    feed = stream.batches(
+        images,
+        key,
+        batch_size=config.batch_size,
+        calls=calls,
+        share=partial(parallel.dealt, devices=devices),
+        put=partial(parallel.placed, devices=devices),
+    )
+    return lambda state, length: run(state, key, next(feed))
