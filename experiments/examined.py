@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from jaxvae import parallel
 from jaxvae.run import RunError
 from jaxvae.run.config import binarization
 from jaxvae.run.data import Dataset, Split
@@ -102,19 +103,23 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: str, *, batch_size: int = 5) -> Any:
-    """A function of one example over all, a few at a time, with a progress bar.
+    """A function of one example over all, a few at a time on every device of this machine, with a progress bar.
 
     Args:
         function: (key, x) -> a tree of arrays.
         key: split into one for each example.
         xs: [N, *event].
         label: of the bar.
-        batch_size: how many examples are held at once.
+        batch_size: how many examples a device holds at once.
 
     Returns:
         The tree, with a leading axis [N].
     """
-    batch = jax.jit(jax.vmap(function))
+    devices = jax.local_devices()
+    batch: Callable[[Key, Array], Any] = jax.jit(jax.vmap(function))
+    if len(devices) > 1:
+        shared = parallel.over_examples(lambda key, _, x: function(key, x), devices)
+        batch, batch_size = (lambda keys, xs: shared(keys, (), xs)), batch_size * len(devices)
     keys = jax.random.split(key, len(xs))
     found = []
     for start in tqdm(range(0, len(xs), batch_size), desc=label, unit=" batches"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvae import training
 from jaxvae.training import Metrics, Prepare, State, Step
@@ -101,7 +102,7 @@ def streamed(
 
     Returns:
         (state on every device, key, batches [this process's devices, L, B / devices, *event]) -> as `steps`; `dealt`
-        tells which examples of every batch go to which device.
+        tells which examples of a batch go to which device.
 
     Raises:
         ValueError: the devices do not divide the batch.
@@ -111,18 +112,18 @@ def streamed(
     return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
 
 
-def dealt(rows: Any, devices: Sequence[jax.Device]) -> Any:
-    """Batches of examples, dealt out to the devices of this process.
+def dealt(batch: Any, devices: Sequence[jax.Device]) -> Any:
+    """A batch, dealt out to the devices of this process.
 
     Args:
-        rows: [L, B] the examples of every batch.
-        devices: that share every batch, of all processes.
+        batch: a tree of arrays [B, ...], the same in every process.
+        devices: that share it, of all processes.
 
     Returns:
-        [this process's devices, L, B / devices] the examples of each.
+        The tree of arrays [this process's devices, B / devices, ...].
     """
-    shares = rows.reshape(len(rows), len(devices), -1).swapaxes(0, 1)
-    return shares[[index for index, device in enumerate(devices) if device.process_index == jax.process_index()]]
+    mine = np.array([index for index, device in enumerate(devices) if device.process_index == jax.process_index()])
+    return jax.tree.map(lambda array: array.reshape(len(devices), -1, *array.shape[1:])[mine], batch)
 
 
 def over_examples(
@@ -140,13 +141,14 @@ def over_examples(
     """
 
     def of_part(keys: Key, params: Params, xs: Array) -> Any:
-        found = jax.vmap(function, (0, None, 0))(part(keys), params, part(xs))
+        found = jax.vmap(function, (0, None, 0))(keys, params, xs)
         return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), found)
 
-    mapped = jax.pmap(of_part, axis_name=AXIS, in_axes=(None, 0, None), devices=devices)
+    mapped = jax.pmap(of_part, axis_name=AXIS, devices=devices)
 
     def of_batch(keys: Key, params: Params, xs: Array) -> Any:
         _check_divides(len(xs), devices)
+        keys, xs = dealt((keys, xs), devices)
         return first(mapped(keys, params, xs))
 
     return of_batch

@@ -10,7 +10,7 @@ from standard_errors import assert_mean, assert_same_mean
 from jaxvae import bounds, linear, networks
 from jaxvae.bounds import batched, elbo, iwae_bound
 from jaxvae.distributions import Bernoulli, Normal
-from jaxvae.draws import doubly_reparameterized
+from jaxvae.draws import doubly_reparameterized, pathwise
 from jaxvae.evaluation import log_likelihood
 from jaxvae.model import Terms, autoencoder, standard_normal, vae
 from jaxvae.networks import conv_decoder, conv_encoder, mlp
@@ -188,6 +188,48 @@ def test_more_draws_average_the_elbo_and_raise_the_importance_weighted_bound():
         errors.append(gap.std() / np.sqrt(len(gap)))
     assert np.all(-np.diff(gaps) > 5 * np.hypot(errors[1:], errors[:-1]))
     assert gaps[-1] > 5 * errors[-1]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7, 50])
+@pytest.mark.parametrize("draw", [pathwise, doubly_reparameterized])
+def test_draws_a_few_at_a_time_are_the_same_draws(at_once, draw, float64):
+    model = linear.linear_vae(latent=2, draw=draw)
+    x = jnp.arange(3.0)
+    params = jax.tree.map(lambda leaf: leaf.astype(float), model.init(jax.random.key(0), x))
+
+    @partial(jax.jit, static_argnames="at_once")
+    def bound_and_gradient(params, at_once):
+        def bound(params):
+            terms = bounds.draw_terms(model, jax.random.key(1), params, x, num_samples=7, at_once=at_once)
+            return bounds.importance_weighted(terms)
+
+        return jax.value_and_grad(bound)(params)
+
+    found, expected = bound_and_gradient(params, at_once), bound_and_gradient(params, None)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_the_memory_of_a_gradient_does_not_grow_with_the_draws_when_few_are_held():
+    model, x = image_vae(partial(mlp, (16,)), partial(mlp, (256,)), (32,)), jnp.zeros(32)
+    params = model.init(jax.random.key(0), x)
+
+    def temporary_bytes(num_samples, at_once):
+        def bound(params):
+            terms = bounds.draw_terms(model, jax.random.key(1), params, x, num_samples=num_samples, at_once=at_once)
+            return bounds.importance_weighted(terms)
+
+        return jax.jit(jax.grad(bound)).lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(5000, 50) < 3 * temporary_bytes(500, 50)
+    assert temporary_bytes(5000, 50) < temporary_bytes(5000, None) / 10
+
+
+def test_less_than_one_draw_at_once_is_refused():
+    model = linear.linear_vae(latent=1)
+    params = model.init(jax.random.key(0), jnp.zeros(2))
+    with pytest.raises(ValueError, match="at_once=0 must be at least one draw"):
+        bounds.draw_terms(model, jax.random.key(0), params, jnp.zeros(2), num_samples=3, at_once=0)
 
 
 def test_the_encoder_runs_once_whatever_the_number_of_draws():

@@ -85,12 +85,11 @@ def test_differences_are_named_as_options():
     "spoil",
     [
         lambda values: values | {"unheard_of": 1},
-        lambda values: {name: values[name] for name in values if name != "epochs"},
         lambda values: values | {"epochs": "many"},
         lambda values: values | {"model": values["model"] | {"network": "os.system"}},
         lambda values: [values],
     ],
-    ids=["unknown", "missing", "wrong type", "wrong word", "no dictionary"],
+    ids=["unknown", "wrong type", "wrong word", "no dictionary"],
 )
 def test_a_spoilt_file_is_refused_with_a_sentence(spoil, tmp_path):
     path = tmp_path / "config.json"
@@ -98,6 +97,15 @@ def test_a_spoilt_file_is_refused_with_a_sentence(spoil, tmp_path):
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     with pytest.raises(RunError, match="no configuration of this version"):
         config.read(path)
+
+
+def test_what_an_older_version_did_not_write_takes_its_default(tmp_path):
+    path = tmp_path / "config.json"
+    config.write(Config(batch_size=7), path, command="")
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "remat"})
+    )
+    assert config.read(path) == Config(batch_size=7)
 
 
 def test_a_missing_file_is_no_run_folder(tmp_path):

@@ -180,3 +180,31 @@ def test_an_output_without_a_bias_is_refused():
     for name in ("logits", "log_scale"):
         with pytest.raises(ValueError, match=f"no layer named '{name}' with a bias"):
             with_output_bias(params, name, jnp.zeros(2))
+
+
+def test_a_network_in_bfloat16_keeps_its_params_and_outputs_and_rounds_between():
+    whole = networks.mlp((64, 64), {"mean": (8,), "log_scale": networks.Free(())})
+    half = networks.in_bfloat16(whole)
+    x = rng().normal(size=12).astype(np.float32)
+    params = half.init(jax.random.key(0), x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    found, expected = half.apply(params, x), whole.apply(params, x)
+    assert found["mean"].dtype == jnp.float32
+    error = np.abs(found["mean"] - expected["mean"]).max()
+    assert 0 < error < 0.03  # a few roundings to 8 digits of numbers near one
+    products = str(jax.make_jaxpr(half.apply)(params, x)).split("dot_general")
+    assert len(products) == 4
+    assert all(before.rstrip().rsplit("\n")[-1].count("bf16") for before in products[:-1])
+    gradient = jax.grad(lambda params: half.apply(params, x)["mean"].sum())(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("pair", [networks.small_pair, networks.iwae_pair, networks.conv_pair])
+def test_every_pair_runs_in_bfloat16(pair):
+    encoder, decoder = map(networks.in_bfloat16, pair({"mean": (3,)}, {"logits": (8, 8, 1)}))
+    x = jnp.ones((8, 8, 1))
+    with jax.numpy_dtype_promotion("standard"):  # Linen's group normalisation has its statistics in float32
+        z = encoder.apply(encoder.init(jax.random.key(0), x), x)["mean"]
+        logits = decoder.apply(decoder.init(jax.random.key(1), z), z)["logits"]
+    assert logits.dtype == jnp.float32
+    assert np.isfinite(logits).all()

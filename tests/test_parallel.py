@@ -16,8 +16,9 @@ from jax.flatten_util import ravel_pytree
 
 import jaxvae
 from experiments import train
-from jaxvae import networks, parallel, training
-from jaxvae.bounds import importance_weighted
+from experiments.examined import each_of
+from jaxvae import linear, networks, parallel, training
+from jaxvae.bounds import average, importance_weighted, iwae_bound
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.model import standard_normal, vae
 from jaxvae.run import RunError
@@ -62,9 +63,36 @@ def run_on(devices, precision):
         return np.asarray(ravel_pytree(state.params)[0]), {name: np.asarray(value) for name, value in metrics.items()}
 
 
+def streamed_on(devices):
+    """Whether batches from a stream make the same bits as the data on every device, and what each example is worth."""
+    model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.01)
+    step = training.make_step(training.negative_bound(model, average), optimizer, across=parallel.average)
+    data, key = np.random.default_rng(0).normal(size=(5 * BATCH, 3)).astype(np.float32), jax.random.key(1)
+    state = training.start(model.init(jax.random.key(0), data[0]), optimizer)
+    settings = {"step": step, "prepare": training.grey, "batch_size": BATCH}
+    held, _ = parallel.steps(devices, **settings)(
+        *parallel.copied((state,), devices), key, parallel.copied(data, devices)
+    )
+    rows = np.asarray(training.visits(key, state.step, len(data), batch_size=BATCH))
+    batches = parallel.placed(data[parallel.dealt(rows.T, devices).swapaxes(1, 2)], devices)
+    streamed, _ = parallel.streamed(devices, **settings)(*parallel.copied((state,), devices), key, batches)
+    same = all(np.array_equal(*leaves) for leaves in zip(*map(jax.tree.leaves, (held, streamed)), strict=True))
+    bound = partial(iwae_bound, num_samples=3)
+    of_batch = parallel.over_examples(lambda key, params, x: bound(model, key, params, x), devices)
+    keys = jax.random.split(key, BATCH)
+    shared = of_batch(keys, parallel.copied(state.params, devices), data[:BATCH])
+    alone = jax.jit(jax.vmap(partial(bound, model), (0, None, 0)))(keys, state.params, data[:BATCH])
+    each = each_of(lambda key, x: bound(model, key, state.params, x), key, data[: BATCH + 3], "on all devices")
+    expected = jax.jit(jax.vmap(lambda key, x: bound(model, key, state.params, x)))(
+        jax.random.split(key, BATCH + 3), data[: BATCH + 3]
+    )
+    differences = [float(np.abs(found - right).max()) for found, right in ((shared, alone), (each, expected))]
+    return same, differences, list(shared.shape)
+
+
 def main():
     """In a process of its own: 1, 2, 4 and 8 devices against the plain scan, as the largest relative differences."""
-    found = {}
+    found = {f"streamed {count}": streamed_on(jax.devices()[:count]) for count in (2, 8)}
     for precision in ("float32", "float64"):
         params, metrics = run_on(None, precision)
         for count in (1, 2, 4, 8):
@@ -88,6 +116,14 @@ def differences():
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float64", 1e-10)])
 def test_the_numbers_do_not_depend_on_the_devices(differences, devices, precision, tolerance):
     assert differences[f"{precision} {devices}"] < tolerance
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_a_stream_and_an_evaluation_are_shared(differences, devices):
+    same_bits, of_bounds, shape = differences[f"streamed {devices}"]
+    assert same_bits
+    assert max(of_bounds) < 1e-5
+    assert shape == [BATCH]
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():

@@ -15,7 +15,7 @@ from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.draws import sticking_the_landing
 from jaxvae.model import standard_normal, vae
 from jaxvae.networks import mlp
-from jaxvae.training import State, dynamic_binarization, grey, make_step, negative_bound, start, steps
+from jaxvae.training import State, dynamic_binarization, grey, make_step, negative_bound, start, steps, streamed, visits
 
 PIXELS, EXAMPLES, BATCH = 6, 23, 5  # four batches to the epoch, three examples left out
 MODEL = vae(
@@ -171,6 +171,56 @@ def test_seeds_under_vmap_are_single_runs():
             )
             for a, b in pairs:
                 np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_batches_from_elsewhere_make_the_same_run_bit_for_bit(first):
+    """From the middle of an epoch too: the position in the stream is the number of steps taken."""
+    key, length = jax.random.key(7), 4 - first
+    state, _ = epoch(start_state(), key, length=first) if first else (start_state(), None)
+    rows = visits(key, state.step, EXAMPLES, batch_size=BATCH, length=length)
+    step = make_step(LOSS, OPTIMIZER, decay=0.9)
+    over = jax.jit(partial(streamed, step=step, prepare=dynamic_binarization, batch_size=BATCH))
+    assert_same_bits(over(state, key, images()[rows]), epoch(state, key, length=length))
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_batch_taken_in_parts_is_the_batch(parts, float64):
+    """By plain descent, since Adam would hide a wrong scale."""
+    rule, keys = optax.sgd(0.1), jax.random.split(jax.random.key(3), 6)
+    params = jax.tree.map(lambda leaf: leaf.astype(float), start_state().params)
+    xs = jax.random.uniform(jax.random.key(4), (6, PIXELS)).round()
+    loss = negative_bound(MODEL, bounds.importance_weighted, num_samples=2, beta=lambda step: 0.5)
+    whole, of_whole = make_step(loss, rule)(start(params, rule), keys, xs)
+    taken, of_parts = make_step(loss, rule, accumulate=parts)(start(params, rule), keys, xs)
+    for one, other in zip(jax.tree.leaves((whole, of_whole)), jax.tree.leaves((taken, of_parts)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_a_batch_that_cannot_be_taken_in_so_many_parts_is_refused():
+    step = make_step(LOSS, OPTIMIZER, decay=0.9, accumulate=2)
+    with pytest.raises(ValueError, match="a batch of 5 cannot be taken in 2 parts"):
+        step(start_state(), jax.random.split(jax.random.key(0), 5), jnp.zeros((5, PIXELS)))
+
+
+def test_a_batch_in_parts_needs_the_memory_of_a_part():
+    model = vae(
+        encoder=mlp((64,), Normal.parameters((2,))),
+        decoder=mlp((512,), Bernoulli.parameters((PIXELS,))),
+        prior=standard_normal((2,)),
+    )
+    loss, keys, xs = (
+        negative_bound(model, bounds.average),
+        jax.random.split(jax.random.key(0), 4096),
+        jnp.zeros((4096, 6)),
+    )
+    state = start(model.init(jax.random.key(0), xs[0]), OPTIMIZER)
+
+    def temporary_bytes(parts):
+        step = jax.jit(make_step(loss, OPTIMIZER, accumulate=parts))
+        return step.lower(state, keys, xs).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(8) < temporary_bytes(1) / 4
 
 
 def test_the_moving_average_is_its_formula():

@@ -1,6 +1,7 @@
 """One run in several processes, on one host or on many: JAX's own runtime joins them, the first one writes."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -165,7 +166,8 @@ def watched(hint: str) -> Iterator[None]:
     except BaseException as error:
         if jax.process_count() == 1:
             raise
-        if isinstance(error, jax.errors.JaxRuntimeError):
+        # XLA's failures begin with the name of their status; some reach Python as a ValueError.
+        if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and re.match("[A-Z_]+: ", str(error)):
             reason = str(error).strip().splitlines()[0]
             print(f"error: another process is lost, or this one failed ({reason}); {hint}", file=sys.stderr)
         elif isinstance(error, (RunError, DataError)):

@@ -139,7 +139,7 @@ def _shared_stream(
         key,
         batch_size=config.batch_size,
         calls=calls,
-        share=partial(parallel.dealt, devices=devices),
+        share=lambda rows: parallel.dealt(rows.T, devices).swapaxes(1, 2),
         put=partial(parallel.placed, devices=devices),
     )
     return lambda state, length: run(state, key, next(feed))
