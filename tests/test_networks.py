@@ -192,9 +192,17 @@ def test_a_network_in_bfloat16_keeps_its_params_and_outputs_and_rounds_between()
     assert found["mean"].dtype == jnp.float32
     error = np.abs(found["mean"] - expected["mean"]).max()
     assert 0 < error < 0.03  # a few roundings to 8 digits of numbers near one
-    products = str(jax.make_jaxpr(half.apply)(params, x)).split("dot_general")
-    assert len(products) == 4
-    assert all(before.rstrip().rsplit("\n")[-1].count("bf16") for before in products[:-1])
+    products = [line for line in str(jax.make_jaxpr(half.apply)(params, x)).splitlines() if "= dot_general" in line]
+    assert len(products) == 3
+    assert all(line.split("=")[0].count(":f32") == 1 for line in products)  # the sums
+    operands = [
+        equation.invars
+        for equation in jax.make_jaxpr(networks.product, static_argnums=2)(
+            jnp.zeros((2, 3), jnp.bfloat16), jnp.zeros((3, 4), jnp.bfloat16), (((1,), (0,)), ((), ()))
+        ).eqns
+        if equation.primitive.name == "dot_general"
+    ]
+    assert [variable.aval.dtype for variable in operands[0]] == [jnp.bfloat16, jnp.bfloat16]
     gradient = jax.grad(lambda params: half.apply(params, x)["mean"].sum())(params)
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float32")}
 
