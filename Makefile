@@ -1,10 +1,10 @@
-# make train | make test | make test-slow | make check | make clean
+# make train | make test | make test-slow | make stress | make check | make clean
 # The environment is made in .venv by the first target that needs it, and made again when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow check clean
+.PHONY: train test test-slow stress check clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.ready
@@ -15,6 +15,9 @@ test: $(VENV)/.ready-dev
 
 test-slow: $(VENV)/.ready-dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m ""
+
+stress: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m "" tests/test_stress.py tests/test_endurance.py tests/test_checkpoints.py tests/test_resume.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -10,8 +10,10 @@ from typing import Literal
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, build, config, evaluate, folder, pictures, report, train
+from jaxvae.model import VAE
+from jaxvae.run import RunError, build, config, evaluate, folder, lock, pictures, report, train
 from jaxvae.run.command import command
+from jaxvae.run.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ def main(options: Options) -> int:
     train.check_data(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])
     place.mkdir(parents=True, exist_ok=True)
+    with lock.alone_in(place):
+        if not options.resume and (place / "config.json").exists():
+            raise RunError(f"{place} was begun by another process at the same time: give another --name")
+        return _run(options, settings, place, model, dataset, devices)
+
+
+def _run(
+    options: Options, settings: config.Config, place: Path, model: VAE, dataset: Dataset, devices: list[jax.Device]
+) -> int:
+    """What `main` does in the run's folder, while no other process does."""
     if not options.resume:
         config.write(
             settings, place / "config.json", command=shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
@@ -107,7 +119,8 @@ def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config
         name = f"{data}-{settings.model.network}-{time.strftime('%Y%m%d-%H%M%S')}"
         return options.runs / name, settings
     place = options.runs / options.name
-    if not place.exists():
+    left_behind = {lock.NAME, "config.json.tmp"}  # by a process that was killed before it began the run
+    if not place.exists() or {path.name for path in place.iterdir()} <= left_behind:
         if options.resume:
             raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")
         return place, settings

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -215,14 +216,16 @@ def _refuse_if(impossible: bool, sentence: str) -> None:
 
 
 def write(config: Config, path: Path, *, command: str) -> None:
-    """Write `config.json`.
+    """Write `config.json`, as a whole or not at all.
 
     Args:
         config: of a run.
         path: the file.
         command: the command line that began the run; it is shown in the report, and not read back.
     """
-    path.write_text(json.dumps(dataclasses.asdict(config) | {"command": command}, indent=2, default=str) + "\n")
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(json.dumps(dataclasses.asdict(config) | {"command": command}, indent=2, default=str) + "\n")
+    os.replace(beside, path)
 
 
 def read(path: Path) -> Config:
