@@ -1,5 +1,6 @@
 """A training run in a process of its own, to be hit while it lives."""
 
+import os
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ def images_for(runs: Path) -> Path:
     return runs
 
 
-def start(folder: Path, *more: str, epochs: int = 8) -> subprocess.Popen:
-    """Epochs of 80 steps, each long enough to be hit, saved after every one."""
+def start(folder: Path, *more: str, epochs: int = 8, devices: int = 1) -> subprocess.Popen:
+    """Epochs of 80 steps, each long enough to be hit, saved after every one; devices are made of one processor."""
     arguments = {
         "--data": folder.parent / "images.npy",
         "--epochs": epochs,
@@ -29,11 +30,14 @@ def start(folder: Path, *more: str, epochs: int = 8) -> subprocess.Popen:
         "--checkpoints.seconds": 0,
         "--runs": folder.parent,
         "--name": folder.name,
+        "--devices": devices,
     }
+    several = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     options = [str(part) for pair in arguments.items() for part in pair]
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.train", *options, *more],
         cwd=REPOSITORY,
+        env=os.environ | (several if devices > 1 else {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

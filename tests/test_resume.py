@@ -25,14 +25,12 @@ def whole(tmp_path_factory):
     return folder
 
 
-def assert_same(left: Path, right: Path) -> None:
+def assert_same(left: Path, right: Path, *, epochs: int = EPOCHS) -> None:
     a, b = open_run(left), open_run(right)
-    assert a.step == b.step == EPOCHS * STEPS_PER_EPOCH
+    assert a.step == b.step == epochs * STEPS_PER_EPOCH
     for one, other in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_array_equal(one, other)
     assert rows(left) == rows(right)
-    results = [json.loads((folder / "result.json").read_text())["test_elbo"] for folder in (left, right)]
-    assert results[0] == results[1]
 
 
 def test_a_run_that_is_killed_and_stopped_in_every_way_is_the_run_that_nothing_interrupts(whole):
@@ -65,3 +63,23 @@ def test_a_run_that_is_killed_and_stopped_in_every_way_is_the_run_that_nothing_i
     resumed = start(folder, "--resume")
     assert resumed.wait(timeout=300) == 0, resumed.communicate()
     assert_same(whole, folder)
+    results = [json.loads((run / "result.json").read_text())["test_elbo"] for run in (whole, folder)]
+    assert results[0] == results[1]
+
+
+def test_a_run_on_two_devices_that_is_stopped_is_the_run_that_is_not(tmp_path):
+    images_for(tmp_path)
+
+    def run_to_the_last_checkpoint(folder, *more):
+        process = start(folder, *more, epochs=3, devices=2)
+        wait_for(process, (folder / "checkpoints" / str(3 * STEPS_PER_EPOCH)).exists)
+        kill(process)  # what is left is pictures
+
+    run_to_the_last_checkpoint(tmp_path / "whole")
+    process = start(tmp_path / "stopped", epochs=3, devices=2)
+    wait_for(process, lambda: len(rows(tmp_path / "stopped")) >= 1)
+    process.terminate()
+    assert process.wait(timeout=240) == 128 + signal.SIGTERM, process.communicate()
+    assert len(rows(tmp_path / "stopped")) < 3
+    run_to_the_last_checkpoint(tmp_path / "stopped", "--resume")
+    assert_same(tmp_path / "whole", tmp_path / "stopped", epochs=3)

@@ -16,6 +16,7 @@ from jaxvae.run.folder import open_run
 
 pytestmark = pytest.mark.slow
 KILLS = 50
+EPOCHS = 3 * KILLS  # between two kills lie one or two
 
 
 def assert_same(left, right):
@@ -35,27 +36,33 @@ def until_it_ends(process):
 def test_fifty_kills_at_any_moment_change_no_bit(tmp_path):
     folder, generator = images_for(tmp_path) / "killed", random.Random(0)
     checkpoints = folder / "checkpoints"
+
+    def saved():
+        return max([0, *(int(path.name) for path in checkpoints.glob("*") if path.name.isdigit())])
+
     hits = {"start": 0, "step": 0, "save": 0}
     while sum(hits.values()) < KILLS:
         hit = generator.choices(list(hits), [1, 4, 4])[0]
-        process = start(folder, *(["--resume"] if (folder / "config.json").exists() else []), epochs=2 * KILLS)
-        before = rows(folder)
+        before = saved()
+        process = start(folder, *(["--resume"] if (folder / "config.json").exists() else []), epochs=EPOCHS)
         if hit == "start":
-            time.sleep(generator.uniform(0, 5))
-        else:
-            wait_for(process, lambda before=before: rows(folder) != before)
+            time.sleep(generator.uniform(0, 6))
+        else:  # once it has got further than the one before it
+            wait_for(process, lambda before=before: saved() > before)
         if hit == "step":
-            time.sleep(generator.uniform(0, 0.3))
+            time.sleep(generator.uniform(0, 0.5))
         elif hit == "save":
             wait_for(process, lambda: any(checkpoints.glob("*.orbax-checkpoint-tmp")))
             time.sleep(generator.uniform(0, 0.03))
         assert process.poll() is None, process.communicate()
+        assert saved() >= before
         kill(process)
         hits[hit] += 1
     assert min(hits.values()) > 0
-    until_it_ends(start(folder, "--resume", epochs=2 * KILLS))
-    until_it_ends(start(tmp_path / "whole", epochs=2 * KILLS))
-    assert open_run(folder).step == 2 * KILLS * STEPS_PER_EPOCH
+    assert 0 < saved() < EPOCHS * STEPS_PER_EPOCH
+    until_it_ends(start(folder, "--resume", epochs=EPOCHS))
+    until_it_ends(start(tmp_path / "whole", epochs=EPOCHS))
+    assert open_run(folder).step == EPOCHS * STEPS_PER_EPOCH
     assert_same(tmp_path / "whole", folder)
 
 
