@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from live_run import REPOSITORY, STEPS_PER_EPOCH, images_for, kill, rows, start, wait_for
 
+from jaxvae.run.data import DataError, load
 from jaxvae.run.folder import open_run
 
+SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or REPOSITORY.parent / "shared" / "data")
 pytestmark = pytest.mark.slow
 KILLS = 50
 EPOCHS = 3 * KILLS  # between two kills lie one or two
@@ -96,6 +98,30 @@ def test_a_full_disk_ends_the_command_with_a_sentence(kibibytes, tmp_path):
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         until_it_ends(subprocess.Popen([*arguments, "--resume"], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True))
         assert open_run(disk / "run").step == 30 * 12
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.skipif(
+    not (SOURCE / "frey_faces").is_dir(), reason="needs the originals of frey_faces in JAXVAE_DATA_SOURCE"
+)
+@pytest.mark.parametrize("kibibytes", [50, 500, 1500, 2000])
+def test_a_full_disk_leaves_no_half_of_a_data_set(kibibytes, tmp_path):
+    """The disk fills while TensorFlow Datasets prepares it, or while its arrays are written."""
+    whole = load("frey_faces", source=SOURCE, folder=tmp_path / "large")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = f"size={kibibytes}k"
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("no permission to mount")
+    try:
+        for _ in range(2):
+            with pytest.raises(DataError, match=r"frey_faces.* cannot be"):
+                load("frey_faces", source=SOURCE, folder=disk)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        again = load("frey_faces", source=SOURCE, folder=disk)
+        np.testing.assert_array_equal(again.train.images, whole.train.images)
+        np.testing.assert_array_equal(again.test.images, whole.test.images)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 

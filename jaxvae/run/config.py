@@ -109,7 +109,7 @@ class Checkpoints:
     seconds: float = 15.0
     """Save at most every so many seconds; 0 saves after every call of the device."""
     keep: int = 2
-    """How many of the latest checkpoints are kept."""
+    """How many of the latest checkpoints are kept; with two, a run whose latest is damaged goes on from the other."""
 
 
 @dataclass(frozen=True)

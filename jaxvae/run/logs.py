@@ -36,7 +36,7 @@ class Log:
         self._file = self._path.open("a")
         # Not tensorboardX's SummaryWriter: its thread dies when the disk is full, and training waits for it forever.
         (folder / "tensorboard").mkdir(exist_ok=True)
-        self._events = EventsWriter(str(folder / "tensorboard" / "events"))
+        self._events = EventsWriter(str(folder / "tensorboard" / "events"), filename_suffix=f".{step}")
         self._flushed = time.monotonic()
         if step:  # TensorBoard then drops what an earlier process wrote from this step on
             self._events.write_event(
