@@ -14,7 +14,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.ready-dev
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m ""
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "not stress"
 
 stress: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "" tests/test_stress.py tests/test_endurance.py tests/test_checkpoints.py tests/test_resume.py

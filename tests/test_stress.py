@@ -16,7 +16,7 @@ from jaxvae.run.data import DataError, load
 from jaxvae.run.folder import open_run
 
 SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or REPOSITORY.parent / "shared" / "data")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.stress
 KILLS = 50
 EPOCHS = 3 * KILLS  # between two kills lie one or two
 
@@ -102,9 +102,7 @@ def test_a_full_disk_ends_the_command_with_a_sentence(kibibytes, tmp_path):
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-@pytest.mark.skipif(
-    not (SOURCE / "frey_faces").is_dir(), reason="needs the originals of frey_faces in JAXVAE_DATA_SOURCE"
-)
+@pytest.mark.skipif(not (SOURCE / "frey_faces").is_dir(), reason="needs the originals of frey_faces")
 @pytest.mark.parametrize("kibibytes", [50, 500, 1500, 2000])
 def test_a_full_disk_leaves_no_half_of_a_data_set(kibibytes, tmp_path):
     """The disk fills while TensorFlow Datasets prepares it, or while its arrays are written."""
