@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 
 import jax
 import numpy as np
@@ -222,6 +223,13 @@ def test_a_run_goes_on_from_its_last_good_checkpoint(damage, train, whole, stopp
 def test_of_two_runs_in_one_folder_one_is_refused(train, tmp_path):
     folder = images_for(tmp_path) / "run"
     both = [start(folder, epochs=300) for _ in range(2)]
+    with ExitStack() as ended:
+        for process in both:
+            ended.callback(process.kill)
+        _one_is_refused(folder, both, train)
+
+
+def _one_is_refused(folder, both, train):
     while all(process.poll() is None for process in both):
         time.sleep(0.05)
     refused, living = sorted(both, key=lambda process: process.poll() is None)
@@ -231,7 +239,7 @@ def test_of_two_runs_in_one_folder_one_is_refused(train, tmp_path):
     said(err)
 
     wait_for(living, lambda: len(rows(folder)) >= 1)
-    code, lines = train(folder, "--resume", "--epochs", "300", "--data", str(tmp_path / "images.npy"))
+    code, lines = train(folder, "--resume", "--epochs", "300", "--data", str(folder.parent / "images.npy"))
     assert code == 2
     assert len(lines) == 1
     assert "another process is writing to" in lines[0]
