@@ -6,6 +6,7 @@ It is compared with the same network trained in the usual way, which sees a corr
 is tested (Im et al., "Denoising Criterion for Variational Auto-Encoding Framework", 2017).
 """
 
+import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from experiments.new_folder import new_folder
 from jaxvae import training
 from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, folder, pictures
+from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder, pictures
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
@@ -55,7 +56,7 @@ class Options:
     seed: int = 0
     """All randomness comes from it."""
     folder: Path = Path("runs/denoise")
-    """Where result.json and denoise.png go; it must not exist."""
+    """Where result.json, denoise.png and report.html go; it must not exist."""
 
 
 def main(options: Options) -> int | None:
@@ -138,17 +139,29 @@ def main(options: Options) -> int | None:
     }
     folder.write_json(place / "result.json", result | {"protocol": protocol})
     chosen = pictures.spread(dataset.test._replace(images=np.arange(len(clean))), 14).images
+    title = f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}"
     draw(
         place / "denoise.png",
         {"clean": originals[chosen], "noisy": np.asarray(noisy)[chosen]}
         | {name: images[chosen] for name, images in cleaned.items()},
         {name: numbers[name] for name in ("noisy", "usual VAE", "denoising VAE")},
-        title=f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}",
+        title=title,
+    )
+    page = experiment_report.write(
+        place,
+        module="experiments.denoise",
+        title=title,
+        text="Two VAEs of the same size clean the same noisy test images: one was trained to explain clean images by "
+        "noisy ones, one as usual. The better one has the higher PSNR.",
+        columns=("images", "PSNR (dB)"),
+        rows=[*numbers.items(), ("gain of the denoising VAE", gain)],
+        picture="denoise.png",
+        options=dataclasses.asdict(options),
     )
     print(f"{dataset.name}, test set, {options.noise} {options.amount:g}, PSNR in decibels:")
     for name, (value, standard_error) in (numbers | {"gain of the denoising VAE": gain}).items():
         print(f"  {name}: {value:.2f} ± {standard_error:.2f}")
-    print(f"{place / 'denoise.png'}")
+    print(f"report: {page}")
     return None
 
 

@@ -28,13 +28,14 @@ from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
 from jaxvae import bounds, training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, folder
+from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
 from jaxvae.types import Array, Key, Params
 
 SPLITS = ("train", "test")
+QUANTITIES = {"rate": "rate", "distortion": "distortion", "negative_elbo": "−ELBO"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Options:
     model: config.Model = field(default_factory=config.Model)
     optimizer: config.Optimizer = field(default_factory=config.Optimizer)
     folder: Path = Path("runs/rate_distortion")
-    """Where result.json and rate_distortion.png go; it must not exist."""
+    """Where result.json, rate_distortion.png and report.html go; it must not exist."""
 
 
 class Points(NamedTuple):
@@ -120,7 +121,21 @@ def main(options: Options) -> int | None:
     folder.write_json(place / "result.json", _plain(stored))
     draw(place / "rate_distortion.png", np.array(betas), points, dataset.name)
     _print(rows, protocol)
-    print(f"{place / 'rate_distortion.png'}")
+    page = experiment_report.write(
+        place,
+        module="experiments.rate_distortion",
+        title=f"Rate and distortion, {dataset.name}",
+        text="How many nats a code may cost, and how well it then describes an image: VAEs trained alike but for beta, "
+        "the weight of the rate. At beta = 1 the loss is the ELBO.",
+        columns=("beta", *(f"{name}, test" for name in QUANTITIES.values())),
+        rows=[
+            (of_beta["beta"], *((of_beta[f"test_{q}"], of_beta[f"test_{q}_standard_error"]) for q in QUANTITIES))
+            for of_beta in rows
+        ],
+        picture="rate_distortion.png",
+        options=_plain(dataclasses.asdict(options)),
+    )
+    print(f"report: {page}")
     return None
 
 

@@ -3,6 +3,7 @@
 Every column is a number, every row an example; the model is `jaxvae.VAEEstimator`.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 
 from experiments.new_folder import new_folder
 from experiments.table_figure import draw
-from jaxvae.run import RunError
+from jaxvae.run import RunError, experiment_report
 from jaxvae.run.command import command
 from jaxvae.run.estimator import VAEEstimator
 from jaxvae.run.folder import write_json
@@ -123,10 +124,22 @@ def main(options: Options) -> None:
     }
     write_json(place / "result.json", numbers | {"protocol": protocol})
     draw(place / "table.png", table, codes, scores, held_out, new_rows, estimator.elbo_curve_)
+    page = experiment_report.write(
+        place,
+        module="experiments.table",
+        title=f"A VAE of {options.file.name}",
+        text=f"{len(table.values)} rows of {len(table.columns)} numbers: how probable are rows that the model has not "
+        "seen, beside those it was trained on and beside the simplest model of such values?",
+        columns=("log p", "nats per row"),
+        rows=[(name.replace("_", " "), measured) for name, measured in numbers.items()],
+        picture="table.png",
+        options=dataclasses.asdict(options),
+    )
     print(f"{options.file}: {len(table.values)} rows of {len(table.columns)} numbers")
     for name, (mean, standard_error) in numbers.items():
         print(f"  {name.replace('_', ' ')}: {mean:.3f} ± {standard_error:.3f} nats per row")
     print(f"codes.csv, scores.csv, samples.csv and table.png are in {place}")
+    print(f"report: {page}")
 
 
 BASELINES = {

@@ -4,6 +4,8 @@ import json
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,8 @@ from typing import Literal
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, build, config, evaluate, folder, hosts, pictures, report, train
+from jaxvae.model import VAE
+from jaxvae.run import RunError, build, config, evaluate, folder, hosts, lock, pictures, report, train
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.hosts import Hosts
@@ -56,14 +59,30 @@ def _train(options: Options, settings: config.Config, place: Path, devices: list
     """All that `main` does once it is known where, on what and with whom."""
     dataset = hosts.together(lambda: _data(settings))
     model = build.model_of(settings, dataset.train.images.shape[1:])
-    if hosts.is_first():
-        place.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        hosts.together(
+            lambda: held.enter_context(_begun(options, settings, place, dataset)) if hosts.is_first() else None
+        )
+        return _run(settings, place, model, dataset, devices)
+
+
+@contextmanager
+def _begun(options: Options, settings: config.Config, place: Path, dataset: Dataset) -> Iterator[None]:
+    """The run's folder, begun or gone on with, and no other process in it."""
+    place.mkdir(parents=True, exist_ok=True)
+    with lock.alone_in(place):
         if not options.resume:
+            if (place / "config.json").exists():
+                raise RunError(f"{place} was begun by another process at the same time: give another --name")
             line = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
             config.write(settings, place / "config.json", command=line)
         folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
         print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
+        yield
 
+
+def _run(settings: config.Config, place: Path, model: VAE, dataset: Dataset, devices: list[jax.Device]) -> int:
+    """Train, evaluate, draw, report; only the first of several processes writes."""
     try:
         trained = train.train(settings, place, model, dataset, devices=devices)
     except train.Diverged as error:
@@ -149,7 +168,8 @@ def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config
         name = f"{data}-{settings.model.network}-{time.strftime('%Y%m%d-%H%M%S')}"
         return options.runs / name, settings
     place = options.runs / options.name
-    if not place.exists():
+    left_behind = {lock.NAME, "config.json.tmp"}  # by a process that was killed before it began the run
+    if not place.exists() or {path.name for path in place.iterdir()} <= left_behind:
         if options.resume:
             raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")
         return place, settings

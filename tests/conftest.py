@@ -12,7 +12,15 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process sets it, 
 import jax
 import pytest
 
-LONGEST = ("test_resume.py", "test_latent_experiments.py", "test_train.py", "test_parallel.py", "test_estimator.py")
+LONGEST = (
+    "test_stress.py",
+    "test_resume.py",
+    "test_latent_experiments.py",
+    "test_train.py",
+    "test_parallel.py",
+    "test_endurance.py",
+    "test_estimator.py",
+)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

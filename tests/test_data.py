@@ -316,6 +316,23 @@ def test_a_download_is_verified_and_prepared(server, tmp_path, monkeypatch, fold
     np.testing.assert_array_equal(data.test.images, load("frey_faces", source=SOURCE, folder=folder).test.images)
 
 
+@needs("frey_faces")
+def test_a_download_that_breaks_off_is_refused_and_begun_again(server, tmp_path, monkeypatch, folder):
+    served, address = server
+    served_from(monkeypatch, f"{address}/frey_faces.npz")
+    shutil.copy(SOURCE / "frey_faces" / "frey_faces.npz", served / "frey_faces.npz")
+
+    def half(handler, source, outputfile):  # after the header that promises all of it
+        outputfile.write(source.read(100_000))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(http.server.SimpleHTTPRequestHandler, "copyfile", half)
+        with pytest.raises(DataError, match="frey_faces cannot be prepared"):
+            load("frey_faces", folder=tmp_path)
+    data = load("frey_faces", folder=tmp_path)  # in the same folder: nothing of the half is taken for whole
+    np.testing.assert_array_equal(data.test.images, load("frey_faces", source=SOURCE, folder=folder).test.images)
+
+
 # --- the array on disk
 
 

@@ -128,8 +128,14 @@ def result(tmp_path_factory):
 
 def test_the_command_cleans_images(result):
     options, numbers = result
-    assert sorted(path.name for path in options.folder.iterdir()) == ["captions.json", "denoise.png", "result.json"]
+    assert sorted(path.name for path in options.folder.iterdir()) == [
+        "captions.json",
+        "denoise.png",
+        "report.html",
+        "result.json",
+    ]
     assert numbers["protocol"]["test_examples"] == 300
+    assert f"{numbers['denoising VAE']['psnr']:.1f}" in (options.folder / "report.html").read_text()
     noisy, cleaned, usual = (numbers[name] for name in ("noisy", "denoising VAE", "usual VAE"))
     # Gaussian noise that is not clipped has the mean squared error σ².
     assert abs(noisy["psnr"] + 20 * math.log10(0.5)) < 5 * noisy["psnr_standard_error"]

@@ -225,7 +225,15 @@ def table_results(tmp_path_factory):
 def test_the_command_writes_its_tables(table_results):
     options, values = table_results
     files = sorted(path.name for path in options.folder.iterdir())
-    assert files == ["captions.json", "codes.csv", "result.json", "samples.csv", "scores.csv", "table.png"]
+    assert files == [
+        "captions.json",
+        "codes.csv",
+        "report.html",
+        "result.json",
+        "samples.csv",
+        "scores.csv",
+        "table.png",
+    ]
     codes, scores = read_table(options.folder / "codes.csv"), read_table(options.folder / "scores.csv")
     assert codes.columns == ["line", "z1", "z2"]
     assert scores.columns == ["line", "log_density", "held_out"]

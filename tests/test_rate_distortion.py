@@ -42,7 +42,12 @@ def result(tmp_path_factory):
 
 def test_it_leaves_numbers_with_their_protocol_and_a_picture(result):
     place, stored = result
-    assert sorted(path.name for path in place.iterdir()) == ["captions.json", "rate_distortion.png", "result.json"]
+    assert sorted(path.name for path in place.iterdir()) == [
+        "captions.json",
+        "rate_distortion.png",
+        "report.html",
+        "result.json",
+    ]
     assert [point["beta"] for point in stored["points"]] == sorted(BETAS)
     assert stored["protocol"]["seeds"] == [3, 4]
     assert stored["protocol"]["binarisation"] == "dynamic"

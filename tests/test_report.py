@@ -1,11 +1,12 @@
 import base64
 import json
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from jaxvae.run import figures, report
+from jaxvae.run import experiment_report, figures, report, report_parts
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 
@@ -184,7 +185,7 @@ def test_a_folder_that_is_no_run_and_broken_files_are_refused(tmp_path):
     ],
 )
 def test_a_number_is_written_to_its_errors_second_digit(value, error, wanted):
-    assert report._measured(value, error) == wanted
+    assert report_parts.measured(value, error) == wanted
 
 
 def test_several_seeds_are_counted_and_their_log_is_averaged(tmp_path):
@@ -195,3 +196,28 @@ def test_several_seeds_are_counted_and_their_log_is_averaged(tmp_path):
     assert "A variational auto-encoder, with 2 seeds." in text
     assert "Step Train bound 3 −3" in text
     assert "each seed" not in text
+
+
+def test_an_experiment_of_its_own_has_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["x", "--folder", "a b"])
+    figures.samples(tmp_path / "picture.png", np.zeros((1, 2, 2, 1)), title=f"Title {EVIL}", caption=EVIL)
+    save(tmp_path / "result.json", {"protocol": {"dataset": EVIL, "k": 7, "training_seconds": 1.25}})
+    path = experiment_report.write(
+        tmp_path,
+        module="experiments.some",
+        title=f"Some {EVIL}",
+        text=f"Asked {EVIL}",
+        columns=("beta", "rate"),
+        rows=[(0.5, (12.3456, 0.0234)), (EVIL, (7.0, None))],
+        picture="picture.png",
+        options={"model": {"latent": 3}, "folder": EVIL},
+    )
+    page = Page(path)
+    assert path == tmp_path / "report.html"
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert f"Experiment Some {EVIL} Asked {EVIL} Results beta rate 0.5 12.346 ± 0.023 {EVIL} 7 ± one" in page.text
+    assert f"Protocol Dataset {EVIL} k 7 Training 1.2 s" in page.text
+    assert "python -m experiments.some --folder 'a b'" in page.text
+    assert f"model.latent 3 folder {EVIL}" in page.text
+    (image,) = page.all("img")
+    assert base64.b64decode(image["src"].partition(",")[2]) == (tmp_path / "picture.png").read_bytes()

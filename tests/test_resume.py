@@ -2,77 +2,35 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from live_run import STEPS_PER_EPOCH, images_for, kill, rows, start, wait_for
 
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.folder import open_run
 
-REPOSITORY = Path(__file__).parents[1]
 EPOCHS = 8
-
-
-def start(folder: Path, *more: str) -> subprocess.Popen:
-    """Eight epochs of 80 steps, each long enough to be hit, saved after every one."""
-    arguments = {
-        "--data": folder.parent / "images.npy",
-        "--epochs": EPOCHS,
-        "--batch-size": 10,
-        "--objective.bound": "iwae",
-        "--objective.num-samples": 50,
-        "--evaluation.num-samples": 0,
-        "--checkpoints.seconds": 0,
-        "--runs": folder.parent,
-        "--name": folder.name,
-    }
-    options = [str(part) for pair in arguments.items() for part in pair]
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *options, *more],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def rows(folder: Path) -> list[str]:
-    path = folder / "metrics.jsonl"
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def wait_for(process: subprocess.Popen, happened) -> None:
-    deadline = time.monotonic() + 240
-    while not happened():
-        assert process.poll() is None, f"the run ended before it was hit: {process.communicate()}"
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The run that nothing interrupts."""
-    runs = tmp_path_factory.mktemp("runs")
-    images = np.random.default_rng(0).integers(0, 256, (1000, 12, 12), dtype=np.uint8)
-    np.save(runs / "images.npy", images)
-    process = start(runs / "whole")
+    folder = images_for(tmp_path_factory.mktemp("runs")) / "whole"
+    process = start(folder, epochs=EPOCHS)
     assert process.wait(timeout=300) == 0, process.communicate()
-    return runs / "whole"
+    return folder
 
 
-def assert_same(left: Path, right: Path) -> None:
+def assert_same(left: Path, right: Path, *, epochs: int = EPOCHS) -> None:
     a, b = open_run(left), open_run(right)
-    assert a.step == b.step == EPOCHS * 80
+    assert a.step == b.step == epochs * STEPS_PER_EPOCH
     for one, other in zip(jax.tree.leaves(a.params), jax.tree.leaves(b.params), strict=True):
         np.testing.assert_array_equal(one, other)
     assert rows(left) == rows(right)
-    results = [json.loads((folder / "result.json").read_text())["test_elbo"] for folder in (left, right)]
-    assert results[0] == results[1]
 
 
 def test_a_run_that_is_killed_and_stopped_in_every_way_is_the_run_that_nothing_interrupts(whole):
@@ -100,13 +58,28 @@ def test_a_run_that_is_killed_and_stopped_in_every_way_is_the_run_that_nothing_i
         assert "stopped and saved at step" in out
         assert "Traceback" not in err
         saved = Checkpoints(checkpoints, writable=False).latest()
-        assert saved == json.loads(rows(folder)[-1])["step"] < EPOCHS * 80
+        assert saved == json.loads(rows(folder)[-1])["step"] < EPOCHS * STEPS_PER_EPOCH
 
     resumed = start(folder, "--resume")
     assert resumed.wait(timeout=300) == 0, resumed.communicate()
     assert_same(whole, folder)
+    results = [json.loads((run / "result.json").read_text())["test_elbo"] for run in (whole, folder)]
+    assert results[0] == results[1]
 
 
-def kill(process: subprocess.Popen) -> None:
-    process.kill()
-    process.communicate()
+def test_a_run_on_two_devices_that_is_stopped_is_the_run_that_is_not(tmp_path):
+    images_for(tmp_path)
+
+    def run_to_the_last_checkpoint(folder, *more):
+        process = start(folder, *more, epochs=3, devices=2)
+        wait_for(process, (folder / "checkpoints" / str(3 * STEPS_PER_EPOCH)).exists)
+        kill(process)  # what is left is pictures
+
+    run_to_the_last_checkpoint(tmp_path / "whole")
+    process = start(tmp_path / "stopped", epochs=3, devices=2)
+    wait_for(process, lambda: len(rows(tmp_path / "stopped")) >= 1)
+    process.terminate()
+    assert process.wait(timeout=240) == 128 + signal.SIGTERM, process.communicate()
+    assert len(rows(tmp_path / "stopped")) < 3
+    run_to_the_last_checkpoint(tmp_path / "stopped", "--resume")
+    assert_same(tmp_path / "whole", tmp_path / "stopped", epochs=3)

@@ -1,5 +1,6 @@
 """What every command line of the library shares: options from a dataclass, errors as sentences, compiled code kept."""
 
+import errno
 import logging
 import os
 import sys
@@ -13,6 +14,16 @@ import tyro
 from jaxvae.run import RunError
 from jaxvae.run.data import DataError
 
+DISK_ERRORS = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EIO: "check the disk",
+}
+
 
 def command(main: Callable[[Any], int | None], options: type) -> None:
     """Run a function as a command, and end the process with its exit code.
@@ -25,11 +36,16 @@ def command(main: Callable[[Any], int | None], options: type) -> None:
     ~/.cache/jaxvae/xla (or JAX_COMPILATION_CACHE_DIR), so that the second run starts at once.
     """
     keep_compiled_programs()
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns that what is opened for reading is not written
+    _hush_orbax()
     try:
         sys.exit(main(tyro.cli(options, prog=_program())) or 0)
     except (RunError, DataError) as error:
         sys.exit(_complain(error))
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        sys.exit(_complain(f"{place}{error.strerror}: {DISK_ERRORS[error.errno]} and try again"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -42,7 +58,19 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def _complain(error: Exception) -> int:
+def _hush_orbax() -> None:
+    """Orbax logs a trace of every error that it also raises, and warns that what is read is not written."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+    def report(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":  # tensorstore's threads go on where Orbax has given up
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = report
+
+
+def _complain(error: Exception | str) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -111,7 +112,7 @@ class Checkpoints:
     seconds: float = 15.0
     """Save at most every so many seconds; 0 saves after every call of the device."""
     keep: int = 2
-    """How many of the latest checkpoints are kept."""
+    """How many of the latest checkpoints are kept; with two, a run whose latest is damaged goes on from the other."""
 
 
 @dataclass(frozen=True)
@@ -234,14 +235,16 @@ def _refuse_if(impossible: bool, sentence: str) -> None:
 
 
 def write(config: Config, path: Path, *, command: str) -> None:
-    """Write `config.json`.
+    """Write `config.json`, as a whole or not at all.
 
     Args:
         config: of a run.
         path: the file.
         command: the command line that began the run; it is shown in the report, and not read back.
     """
-    path.write_text(json.dumps(json.loads(to_text(config)) | {"command": command}, indent=2) + "\n")
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(json.dumps(json.loads(to_text(config)) | {"command": command}, indent=2) + "\n")
+    os.replace(beside, path)
 
 
 def to_text(config: Config) -> str:

@@ -2,11 +2,20 @@
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
+
+from jaxvae.run import RunError
+
+FLUSHED_EVERY = 5.0  # seconds, for TensorBoard: a flush waits for the disk
 
 
 class Log:
@@ -25,24 +34,54 @@ class Log:
         beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
         os.replace(beside, self._path)
         self._file = self._path.open("a")
-        self._events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        # Not tensorboardX's SummaryWriter: its thread dies when the disk is full, and training waits for it forever.
+        (folder / "tensorboard").mkdir(exist_ok=True)
+        self._events = EventsWriter(str(folder / "tensorboard" / "events"), filename_suffix=f".{step}")
+        self._flushed = time.monotonic()
+        if step:  # TensorBoard then drops what an earlier process wrote from this step on
+            self._events.write_event(
+                Event(step=step + 1, wall_time=time.time(), session_log=SessionLog(status=SessionLog.START))
+            )
 
     def write(self, row: dict[str, Any]) -> None:
         """Append one row.
 
         Args:
             row: "step", and numbers or lists of one number for each seed.
+
+        Raises:
+            RunError: it cannot be written, because the disk is full for instance.
         """
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            if name != "step":
-                self._events.add_scalar(name, float(np.mean(value)), row["step"])
+        with self._writing():
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+            for name, value in row.items():
+                if name != "step":
+                    summary = scalar(name, float(np.mean(value)))
+                    self._events.write_event(Event(step=row["step"], wall_time=time.time(), summary=summary))
+            if time.monotonic() - self._flushed >= FLUSHED_EVERY:
+                self._events.flush()
+                self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Write out what is left."""
-        self._file.close()
-        self._events.close()
+        """Write out what is left.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        with self._writing():
+            self._file.close()
+            self._events.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                f"the log in {self._path.parent} cannot be written ({error.strerror}): the checkpoints are kept; "
+                "make room, and go on with --resume"
+            ) from error
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -57,6 +57,7 @@ def written(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> Itera
     temporary = Path(name)
     try:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        _reserve(temporary)
         yield array
         array.flush()
         temporary.chmod(0o644)  # mkstemp's 0600 would hide a shared folder's data from its other users
@@ -65,15 +66,29 @@ def written(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> Itera
         temporary.unlink(missing_ok=True)
 
 
+def _reserve(path: Path) -> None:
+    """Takes the room that a file says it has: where the disk is full, filling a memory map would kill the process."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Holds the lock file `path`: of several processes one is inside, the others wait.
 
     The operating system drops the lock when its process ends, however it ends.
+
+    Args:
+        path: of the file, which is made and stays.
+        wait: False raises where another process is inside.
+
+    Raises:
+        BlockingIOError: another process is inside.
     """
     import fcntl  # not on Windows, where nothing is prepared: array_record is not there either
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
