@@ -29,6 +29,11 @@ def _processor() -> str:
     return platform.processor()
 
 
+def default_device() -> jax.Device:
+    """Where JAX puts an array that nobody places."""
+    return next(iter(jax.numpy.zeros(()).devices()))
+
+
 def warn_if_busy() -> None:
     """Say so where other programs run: a peer that waits for a core that is taken can fall to a tenth of its speed."""
     load = os.getloadavg()[0]

@@ -15,12 +15,13 @@ import jax
 import tyro
 from tqdm import tqdm
 
-from benchmarks import limits, start_up, workloads
-from benchmarks.machine import description, warn_if_busy
+from benchmarks import limits, start_up, sweep, workloads
+from benchmarks.machine import default_device, description, warn_if_busy
 from benchmarks.memory import forget_peak
 from benchmarks.peers import Peer
 from benchmarks.pictures import binarized_mnist
 from benchmarks.rivals import interpreter_of, open_rivals, rivals_of
+from benchmarks.sweep_plot import draw
 from benchmarks.table import HEADER, LARGE_PRODUCT, LEGEND, PRODUCTS, TRIAD, line, ratio_lines, record_of
 from benchmarks.timing import Run, in_turns, timed
 from benchmarks.workloads import Workload
@@ -35,6 +36,7 @@ LIMIT_FLOPS = {"full": 3e10, "quick": 1e9}  # of one repetition of the bare prod
 def main(
     peers: bool = False,
     json: Path | None = None,
+    plot: Path | None = None,
     device: Literal["cpu", "gpu", "tpu"] | None = None,
     quick: bool = False,
     only: tuple[str, ...] = (),
@@ -46,6 +48,7 @@ def main(
     Args:
         peers: also run the peers beside W1, W2 and W3: PyTorch, eager and compiled, pythae, NumPyro, Flax's example.
         json: write all numbers to this file.
+        plot: also follow the bounds over k and the batch, and draw them into this file.
         device: where to run; JAX's default if not given.
         quick: a few seconds for each workload, to see that everything runs; the numbers mean little.
         only: of W1, "W2 k=1", "W2 k=5", "W2 k=50", W3, W4, start-up; all if not given.
@@ -85,8 +88,18 @@ def main(
     started = start_up.measure(device) if not only or "start-up" in only else None
     for kind, stages in (started or {}).items():
         print(f"start-up to the first step of W1, {kind}: {stages['first_step']:.1f} s")
+    points = sweep.measure(sweep.NAMES, quick=quick, repeats=min(repeats, 5), seconds=5.0) if plot else None
+    if plot and points:
+        draw(points, plot, machine=default_device().device_kind)
     if json:
-        record = {"command": sys.argv, "quick": quick, "machine": description(), "rows": records, "start_up": started}
+        record = {
+            "command": sys.argv,
+            "quick": quick,
+            "machine": description(),
+            "rows": records,
+            "start_up": started,
+            "sweep": points,
+        }
         json.write_text(json_format.dumps(record, indent=1))
 
 

@@ -117,8 +117,10 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="torch.compile, fused Adam, gathered batches")
     parser.add_argument("--target", type=float, help="train until -ELBO of the test images is below so many nats")
     parser.add_argument("--epochs", type=int, default=30, help="give the target up after so many")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test", help="a .npy file [N, 784], uint8: the test images")
     arguments = parser.parse_args()
+    torch.manual_seed(arguments.seed)
     make, loss_of = NETWORKS[arguments.network]
     images = stored(arguments.images, arguments.count)
     model = make().to(arguments.device)
