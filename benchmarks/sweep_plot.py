@@ -23,7 +23,7 @@ def draw(points: list[dict], path: Path, *, machine: str) -> None:
     measured = [point for point in points if "skipped" not in point]
     names = list(dict.fromkeys(point["function"] for point in measured))
     figure, panels = plt.subplots(
-        2, len(names), figsize=(3.6 * len(names) + 1.2, 6.4), squeeze=False, sharey="col", layout="constrained"
+        2, len(names), figsize=(max(7.0, 3.6 * len(names)), 6.4), squeeze=False, sharey="col", layout="constrained"
     )
     for column, name in zip(panels.T, names, strict=True):
         of_name = [point for point in measured if point["function"] == name]
