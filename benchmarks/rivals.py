@@ -55,12 +55,16 @@ def rivals_of(name: str, num_samples: int, chunk: int) -> list[Rival]:
 
 @functools.cache
 def interpreter_of(module: str, peer_python: Path) -> Path | None:
-    """The interpreter that has a module: the one that was named, or else this one, or none; said once where none."""
+    """The interpreter that has a module: the one that was named, or else this one, or none."""
     for python in dict.fromkeys((peer_python, Path(sys.executable))):
         if importable(python, module):
             return python
-    print(f"no {module} in {peer_python}: skipping what needs it (name another interpreter by --peer-python)")
     return None
+
+
+def without(module: str, peer_python: Path) -> str:
+    """Why a peer does not run."""
+    return f"no {module} in {peer_python} (name another interpreter by --peer-python)"
 
 
 def open_rivals(
@@ -85,6 +89,7 @@ def open_rivals(
         for rival in rivals:
             python = interpreter_of(rival.module, peer_python)
             if python is None:
+                print(f"skipping {rival.name}: {without(rival.module, peer_python)}")
                 continue
             device = {"gpu": "cuda" if rival.module in ("torch", "pythae") else "gpu"}.get(platform, platform)
             arguments = ["--images", str(images), "--device", device, *rival.arguments]

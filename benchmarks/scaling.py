@@ -113,7 +113,8 @@ def over_devices(kind: str, data: np.ndarray, batches: dict[int, int], repeats: 
             }
         )
         print(
-            f"{kind} scaling, {count} of {max(batches)} devices, batch {batch:,}: {rate(images[count], ours).median:,.0f} images/s, "
+            f"{kind} scaling, {count} of {max(batches)} devices, batch {batch:,}: "
+            f"{rate(images[count], ours).median:,.0f} images/s, "
             f"{speed_up.median:.2f} [{speed_up.lower:.2f}, {speed_up.upper:.2f}] times one device, "
             f"efficiency {speed_up.median / count:.0%}"
         )

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import description, warn_if_busy
 from benchmarks.pictures import binarized_mnist_to_test
-from benchmarks.rivals import interpreter_of
+from benchmarks.rivals import interpreter_of, without
 from benchmarks.timing import speed_ratio, spread
 
 ROOT = Path(__file__).parents[1]
@@ -76,11 +76,14 @@ def main(
             np.save(file, images.reshape(len(images), -1))
         options = [str(word) for pair in files.items() for word in pair]
         options += ["--target", str(target), "--epochs", str(epochs)]
-        starters = {
-            contestant: python
-            for contestant in CONTESTANTS
-            if (python := interpreter_of(contestant.module, peer_python) if contestant.module else Path(sys.executable))
-        }
+        starters: dict[Contestant, Path] = {}
+        for contestant in CONTESTANTS:
+            module = contestant.module
+            python = interpreter_of(module, peer_python) if module else Path(sys.executable)
+            if python:
+                starters[contestant] = python
+            else:
+                print(f"skipping {contestant.name}: {without(str(module), peer_python)}")
         with tqdm(total=repeats * len(starters), desc="cold starts", leave=False) as progress:
             for repeat in range(repeats):
                 for (name, _, command), python in starters.items():
