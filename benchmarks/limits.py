@@ -4,6 +4,8 @@ A fully connected layer of B rows, i inputs and o outputs is three products: for
 weights [i, B] [B, o], and the gradient of the inputs [B, o] [o, i], which the first layer does not need. A convolution
 is the same over patches: as many rows as output pixels, and as many inputs as a patch has; gathering the patches is
 left out.
+
+Two rates of the machine itself stand beside it: of one large product, and of memory.
 """
 
 import functools
@@ -142,3 +144,42 @@ def xla_program(sequence: Sequence[Product]) -> tuple[jax.stages.Compiled, list[
         for pair, product in zip(keys, sequence, strict=True)
     ]
     return jax.jit(all_products).lower(operands).compile(), operands
+
+
+def large_product(platform: str) -> tuple[Run, int]:
+    """One product of two large square matrices: the arithmetic that the machine can do at best.
+
+    Args:
+        platform: cpu, gpu or tpu.
+
+    Returns:
+        The run, and its multiplications and additions. XLA's default precision, which is less than float32's on some
+        accelerators, as it is in the workloads.
+    """
+    length = 2048 if platform == "cpu" else 8192
+    left, right = jax.random.normal(jax.random.key(0), (2, length, length))
+    multiply = jax.jit(jax.numpy.matmul)
+    return timed(lambda: multiply(left, right)), 2 * length**3
+
+
+def triad(platform: str) -> tuple[Run, int]:
+    """a ← a + 3 b over arrays that no cache holds: the rate of memory.
+
+    Args:
+        platform: cpu, gpu or tpu.
+
+    Returns:
+        The run, and the bytes that it reads and writes.
+
+    Source: McCalpin's STREAM benchmark (1995).
+    """
+    length = 2**25 if platform == "cpu" else 2**28
+    add = jax.jit(lambda a, b: a + 3 * b, donate_argnums=0)
+    a, b = jax.numpy.zeros(length), jax.numpy.ones(length)
+
+    def run() -> jax.Array:
+        nonlocal a
+        a = add(a, b)
+        return a
+
+    return timed(run), 3 * 4 * length

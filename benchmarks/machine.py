@@ -27,3 +27,15 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def default_device() -> jax.Device:
+    """Where JAX puts an array that nobody places."""
+    return next(iter(jax.numpy.zeros(()).devices()))
+
+
+def warn_if_busy() -> None:
+    """Say so where other programs run: a peer that waits for a core that is taken can fall to a tenth of its speed."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"the machine is busy (load average {load:.1f}): these numbers are worth little; measure on an idle one")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import jax
 
+from benchmarks.machine import default_device
+
 
 def program_bytes(program: jax.stages.Compiled) -> int | None:
     """Arguments, outputs and temporaries of a compiled program, counted once where they are shared; None if unknown."""
@@ -34,3 +36,16 @@ def peak_resident_bytes() -> int:
                 return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def available_bytes() -> int | None:
+    """The memory that a program may still take on the default device; None if unknown."""
+    statistics = default_device().memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return int(statistics["bytes_limit"] - statistics.get("bytes_in_use", 0))
+    table = Path("/proc/meminfo")
+    if table.exists():
+        for line in table.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return None

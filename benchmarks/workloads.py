@@ -67,6 +67,13 @@ def conv_layers() -> list[Layer]:
     return [*encoder, Layer(1, 20, 3136), Layer(7 * 7, 4 * 64, 4 * 32), Layer(14 * 14, 4 * 32, 4)]
 
 
+def residual_layers() -> list[Layer]:
+    """`conv_layers` with two 3 x 3 convolutions more at 14 x 14 x 32 and at 7 x 7 x 64, on each side."""
+    large, small = Layer(14 * 14, 9 * 32, 32), Layer(7 * 7, 9 * 64, 64)
+    first, second, *heads, from_code, up, out = conv_layers()
+    return [first, large, large, second, small, small, *heads, from_code, small, small, up, large, large, out]
+
+
 def small(data: np.ndarray, length: int | None = None) -> Workload:
     """W1: 784-400-20, ReLU, ELBO; a repetition of `length` steps, or an epoch, which is written by hand as well."""
     model = model_of(networks.small_pair, 20)
@@ -93,6 +100,13 @@ def conv(data: np.ndarray) -> Workload:
     model = model_of(networks.conv_pair, 20)
     description = "convolutions 32-64, 20 latents, ELBO, batch 128"
     return _training("W4", description, model, average, data, 128, 1, conv_layers())
+
+
+def residual(data: np.ndarray) -> Workload:
+    """W5: the convolutional VAE with residual blocks, ELBO."""
+    model = model_of(networks.residual_pair, 20)
+    description = "residual blocks of 32 and 64 maps, 20 latents, ELBO, batch 128"
+    return _training("W5", description, model, average, data, 128, 1, residual_layers())
 
 
 def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:

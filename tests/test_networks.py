@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae import networks
+from jaxvae import layers, networks
 from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.layers import ResidualBlock
 from jaxvae.networks import Free, conv_decoder, conv_encoder, conv_pair, mlp, with_output_bias
 from jaxvae.pixels import DiscretizedLogisticMixture
 
@@ -20,21 +21,27 @@ def shapes_of(outputs):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("normalise", [False, True])
-def test_convolutional_networks_for_odd_sizes(shape, normalise):
-    encoder = conv_encoder((4, 6, 4), {"mean": (2, 3), "log_scale": (2, 3)}, normalise=normalise)
+@pytest.mark.parametrize(("normalise", "blocks"), [(False, 0), (True, 0), (False, 1), (True, 2)])
+def test_convolutional_networks_for_odd_sizes(shape, normalise, blocks):
+    outputs = {"mean": (2, 3), "log_scale": (2, 3)}
+    encoder = conv_encoder((4, 6, 4), outputs, normalise=normalise, blocks=blocks)
     x = jnp.asarray(rng().uniform(size=shape), jnp.float32)
     params = jax.jit(encoder.init)(jax.random.key(0), x)
     assert shapes_of(jax.jit(encoder.apply)(params, x)) == {"mean": (2, 3), "log_scale": (2, 3)}
 
-    decoder = conv_decoder((6, 4, 4), DiscretizedLogisticMixture.parameters(shape, 2), normalise=normalise)
+    mixture = DiscretizedLogisticMixture.parameters(shape, 2)
+    decoder = conv_decoder((6, 4, 4), mixture, normalise=normalise, blocks=blocks)
     params = jax.jit(decoder.init)(jax.random.key(0), jnp.ones((2, 3)))
     found = jax.jit(decoder.apply)(params, jnp.ones((2, 3)))
     assert shapes_of(found) == DiscretizedLogisticMixture.parameters(shape, 2)
     assert all(np.all(np.isfinite(output)) for output in found.values())
 
 
-@pytest.mark.parametrize("pair", [networks.small_pair, networks.iwae_pair, conv_pair], ids=["small", "iwae", "conv"])
+@pytest.mark.parametrize(
+    "pair",
+    [networks.small_pair, networks.iwae_pair, conv_pair, networks.residual_pair],
+    ids=["small", "iwae", "conv", "residual"],
+)
 def test_pairs_have_the_shapes_they_are_asked_for(pair):
     encoder, decoder = pair(Normal.parameters((20,)), Bernoulli.parameters((28, 28, 1)))
     encoder_params = jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros((28, 28, 1)))
@@ -88,6 +95,8 @@ NETWORKS = {
     "mlp": (mlp((6,), {"mean": (2,), "log_scale": Free(())}), (7, 5, 3)),
     "encoder": (conv_encoder((8, 16), {"mean": (2,)}, normalise=True), (7, 5, 3)),
     "decoder": (conv_decoder((16, 8), {"logits": (7, 5, 3)}, normalise=True), (4,)),
+    "residual encoder": (conv_encoder((8, 16), {"mean": (2,)}, normalise=True, blocks=1), (7, 5, 3)),
+    "residual decoder": (conv_decoder((16, 8), {"logits": (7, 5, 3)}, normalise=True, blocks=1), (4,)),
 }
 
 
@@ -129,6 +138,41 @@ def test_group_normalisation_by_hand():
     expected = normalised.reshape(4, 3, 16) * np.asarray(norm["scale"]) + np.asarray(norm["bias"])
     found = jax.jit(network.apply)(params, x)["features"]
     np.testing.assert_allclose(found, expected.ravel(), rtol=1e-3, atol=1e-4)
+
+
+def convolved(image, layer):
+    """3 x 3 windows of an image with a border of zeros, by hand."""
+    kernel, bias = (np.asarray(layer[name], np.float64) for name in ("kernel", "bias"))
+    bordered = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+    rows, columns = image.shape[:2]
+    windows = [[bordered[row : row + 3, column : column + 3] for column in range(columns)] for row in range(rows)]
+    return np.einsum("rchwi,hwio->rco", np.array(windows), kernel) + bias
+
+
+def test_a_residual_block_by_hand():
+    block = ResidualBlock(jax.nn.relu, normalise=False)
+    x = jnp.asarray(rng().normal(size=(5, 4, 3)), jnp.float32)
+    params = jax.jit(block.init)(jax.random.key(0), x)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1 * rng(1).normal(size=leaf.shape).astype(np.float32), params)
+    first, second = (moved["params"][f"Convolution_{index}"] for index in range(2))
+    image = np.asarray(x, np.float64)
+    change = convolved(np.maximum(convolved(image, first), 0), second)
+    expected = np.maximum(image + change, 0)
+    np.testing.assert_allclose(jax.jit(block.apply)(moved, x), expected, rtol=1e-4, atol=1e-5)
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    np.testing.assert_array_equal(jax.jit(block.apply)(nothing, x), np.maximum(x, 0))
+
+
+def test_the_residual_pair_is_the_convolutional_pair_with_blocks_of_two_convolutions():
+    for plain, residual, x in zip(
+        conv_pair(Normal.parameters((20,)), Bernoulli.parameters((28, 28, 1))),
+        networks.residual_pair(Normal.parameters((20,)), Bernoulli.parameters((28, 28, 1))),
+        (jnp.zeros((28, 28, 1)), jnp.zeros(20)),
+        strict=True,
+    ):
+        sizes = [size(jax.eval_shape(network.init, jax.random.key(0), x)) for network in (plain, residual)]
+        # At 32 and at 64 maps: two kernels of 3 x 3 with their biases, and two normalisations.
+        assert sizes[1] - sizes[0] == sum(2 * (9 * maps * maps + maps) + 2 * 2 * maps for maps in (32, 64))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +241,7 @@ def test_a_network_in_bfloat16_keeps_its_params_and_outputs_and_rounds_between()
     assert all(line.split("=")[0].count(":f32") == 1 for line in products)  # the sums
     operands = [
         equation.invars
-        for equation in jax.make_jaxpr(networks.product, static_argnums=2)(
+        for equation in jax.make_jaxpr(layers.product, static_argnums=2)(
             jnp.zeros((2, 3), jnp.bfloat16), jnp.zeros((3, 4), jnp.bfloat16), (((1,), (0,)), ((), ()))
         ).eqns
         if equation.primitive.name == "dot_general"

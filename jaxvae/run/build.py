@@ -16,7 +16,12 @@ from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
 from jaxvae.run import config as configuration
 from jaxvae.types import Distribution, Params, Shape
 
-PAIRS = {"small": networks.small_pair, "iwae": networks.iwae_pair, "conv": networks.conv_pair}
+PAIRS = {
+    "small": networks.small_pair,
+    "iwae": networks.iwae_pair,
+    "conv": networks.conv_pair,
+    "residual": networks.residual_pair,
+}
 ESTIMATORS = {
     "pathwise": draws.pathwise,
     "sticking-the-landing": draws.sticking_the_landing,

@@ -41,8 +41,9 @@ class Data:
 class Model:
     """The model."""
 
-    network: Literal["small", "iwae", "conv"] = "small"
-    """small: one hidden layer of 400, ReLU; iwae: two of 200, tanh (Burda et al. 2016); conv: convolutions."""
+    network: Literal["small", "iwae", "conv", "residual"] = "small"
+    """small: one hidden layer of 400, ReLU; iwae: two of 200, tanh (Burda et al. 2016); conv: convolutions;
+    residual: those with residual blocks."""
     latent: int = 20
     """The number of latent dimensions."""
     likelihood: Literal[
