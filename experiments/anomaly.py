@@ -28,7 +28,7 @@ from experiments import train
 from experiments.anomaly_figure import draw
 from experiments.anomaly_scores import auroc_standard_error, png_nats
 from experiments.examined import at_least, open_examined
-from jaxvae.run import RunError, config, evaluate, section
+from jaxvae.run import RunError, config, config_file, evaluate, section
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.folder import Run, data_of, open_run
@@ -145,7 +145,7 @@ def run_without_class(run: Run, left_out: int) -> Run | int:
         run.config, data=config.Data(name=str(data), binarize=config.binarization(run.config))
     )
     begun = (place / "config.json").is_file()
-    if begun and (changed := config.differences(config.read(place / "config.json"), settings)):
+    if begun and (changed := config.differences(config_file.read(place / "config.json"), settings)):
         raise RunError(f"{place} was trained with other values of {', '.join(changed)}: move it away, and run again")
     if (place / "result.json").is_file():
         return open_run(place)

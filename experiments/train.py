@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, folder, hosts, lock, pictures, report, train
+from jaxvae.run import RunError, build, config, config_file, evaluate, folder, hosts, lock, pictures, report, train
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.hosts import Hosts
@@ -75,7 +75,7 @@ def _begun(options: Options, settings: config.Config, place: Path, dataset: Data
             if (place / "config.json").exists():
                 raise RunError(f"{place} was begun by another process at the same time: give another --name")
             line = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
-            config.write(settings, place / "config.json", command=line)
+            config_file.write(settings, place / "config.json", command=line)
         folder.write_json(place / "shape.json", dataset.train.images.shape[1:])
         print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
         yield
@@ -146,10 +146,10 @@ def _agreed(options: Options, settings: config.Config) -> tuple[Path, config.Con
 
     def decide() -> str:
         place, found = _run_folder(options, settings)
-        return json.dumps([str(place), config.to_text(found)])
+        return json.dumps([str(place), config_file.to_text(found)])
 
     place, found = json.loads(hosts.decided(decide))
-    return Path(place), config.from_text(found)
+    return Path(place), config_file.from_text(found)
 
 
 def _data(settings: config.Config) -> Dataset:
@@ -175,7 +175,7 @@ def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config
         return place, settings
     if not options.resume:
         raise RunError(f"{place} exists already: give --resume to go on with it, or another --name")
-    stored = config.read(place / "config.json")
+    stored = config_file.read(place / "config.json")
     given = config.differences(settings, config.Config())
     changed = [name for name in config.differences(settings, stored) if name in given]
     if changed:

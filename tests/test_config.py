@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxvae.run import RunError, config
+from jaxvae.run import RunError, config, config_file
 from jaxvae.run.config import Checkpoints, Config, Data, Evaluation, Model, Objective, Optimizer
 
 
@@ -65,8 +65,8 @@ RICH = Config(
 
 @pytest.mark.parametrize("settings", [Config(), RICH], ids=["default", "rich"])
 def test_json_gives_the_configuration_back(settings, tmp_path):
-    config.write(settings, tmp_path / "config.json", command="python -m experiments.train")
-    assert config.read(tmp_path / "config.json") == settings
+    config_file.write(settings, tmp_path / "config.json", command="python -m experiments.train")
+    assert config_file.read(tmp_path / "config.json") == settings
 
 
 def test_the_default_binarisation_follows_the_likelihood_and_the_data():
@@ -93,21 +93,21 @@ def test_differences_are_named_as_options():
 )
 def test_a_spoilt_file_is_refused_with_a_sentence(spoil, tmp_path):
     path = tmp_path / "config.json"
-    config.write(Config(), path, command="")
+    config_file.write(Config(), path, command="")
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
     with pytest.raises(RunError, match="no configuration of this version"):
-        config.read(path)
+        config_file.read(path)
 
 
 def test_what_an_older_version_did_not_write_takes_its_default(tmp_path):
     path = tmp_path / "config.json"
-    config.write(Config(batch_size=7), path, command="")
+    config_file.write(Config(batch_size=7), path, command="")
     path.write_text(
         json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "remat"})
     )
-    assert config.read(path) == Config(batch_size=7)
+    assert config_file.read(path) == Config(batch_size=7)
 
 
 def test_a_missing_file_is_no_run_folder(tmp_path):
     with pytest.raises(RunError, match="is no run folder"):
-        config.read(tmp_path / "config.json")
+        config_file.read(tmp_path / "config.json")

@@ -1,10 +1,6 @@
-"""What a training run is made of, as frozen dataclasses: the command line, `config.json`, and the checks."""
+"""What a training run is made of, as frozen dataclasses: the command line, and the checks."""
 
 import dataclasses
-import json
-import os
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -235,67 +231,6 @@ def _refuse_if(impossible: bool, sentence: str) -> None:
         raise RunError(sentence)
 
 
-def write(config: Config, path: Path, *, command: str) -> None:
-    """Write `config.json`, as a whole or not at all.
-
-    Args:
-        config: of a run.
-        path: the file.
-        command: the command line that began the run; it is shown in the report, and not read back.
-    """
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_text(json.dumps(json.loads(to_text(config)) | {"command": command}, indent=2) + "\n")
-    os.replace(beside, path)
-
-
-def to_text(config: Config) -> str:
-    """A configuration as JSON.
-
-    Args:
-        config: of a run.
-
-    Returns:
-        The text.
-    """
-    return json.dumps(dataclasses.asdict(config), default=str)
-
-
-def from_text(text: str) -> Config:
-    """A configuration from JSON; what an older version did not have takes its default.
-
-    Args:
-        text: made by `to_text`.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        ValueError, TypeError, KeyError: it is none.
-    """
-    values = json.loads(text)
-    return _from_dict(Config, {name: values[name] for name in values if name != "command"})
-
-
-def read(path: Path) -> Config:
-    """Read `config.json`.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        RunError: the file is missing, is no JSON, or has fields that this version does not know.
-    """
-    try:
-        return from_text(path.read_text())
-    except OSError as error:
-        raise RunError(f"{path.parent} is no run folder: {path.name} cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{path} is no configuration of this version of jaxvae: {error}") from None
-
-
 def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:
     """The options in which two configurations differ.
 
@@ -316,31 +251,3 @@ def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:
         elif a != b:
             found.append(name)
     return found
-
-
-def _from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass from JSON, with no field that is not its own and each of its own type."""
-    hints = typing.get_type_hints(kind)
-    unknown = set(values) - {item.name for item in dataclasses.fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)}")
-    return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _from_dict(typing.cast(type, hint), value)
-    if typing.get_origin(hint) in (types.UnionType, typing.Union):  # a Literal | None is of the older kind
-        hint = next(part for part in typing.get_args(hint) if part is not types.NoneType)
-        return None if value is None else _convert(hint, value)
-    if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            raise ValueError(f"{value!r} is none of {typing.get_args(hint)}")
-        return value
-    if hint is Path:
-        return Path(value)
-    if hint is float and isinstance(value, int):
-        return float(value)
-    if not isinstance(value, hint):
-        raise ValueError(f"{value!r} is not {hint.__name__}")
-    return value

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build
+from jaxvae.run import RunError, build, config_file
 from jaxvae.run import config as configuration
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
@@ -63,7 +63,7 @@ def open_run(folder: str | Path, *, seed: int = 0) -> Run:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise RunError(f"{folder} is no run folder: it has no config.json; give one that experiments.train has made")
-    config = configuration.read(folder / "config.json")
+    config = config_file.read(folder / "config.json")
     if not 0 <= seed < config.num_seeds:
         raise RunError(f"{folder} trained {config.num_seeds} seeds, counted from 0; there is no seed {seed}")
     shape = _image_shape(folder)
