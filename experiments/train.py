@@ -168,8 +168,9 @@ def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config
         name = f"{data}-{settings.model.network}-{time.strftime('%Y%m%d-%H%M%S')}"
         return options.runs / name, settings
     place = options.runs / options.name
-    left_behind = {lock.NAME, "config.json.tmp"}  # by a process that was killed before it began the run
-    if not place.exists() or {path.name for path in place.iterdir()} <= left_behind:
+    there = {path.name for path in place.iterdir()} if place.is_dir() else set()
+    killed_at_its_start = lock.NAME in there and there <= {lock.NAME, "config.json.tmp"}
+    if not place.exists() or killed_at_its_start:
         if options.resume:
             raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")
         return place, settings
