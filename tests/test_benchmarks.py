@@ -179,7 +179,10 @@ def test_convolutions_are_those_of_the_bound(pair, layers):
     assert flops_of(program.jaxpr) == limits.flops(limits.products(layers, 2, training=False))
 
 
-@pytest.mark.parametrize(("script", "network"), [("flax_example.py", "small"), ("numpyro_svi.py", "iwae")])
+@pytest.mark.parametrize(
+    ("script", "network"),
+    [("flax_example.py", "small"), pytest.param("numpyro_svi.py", "iwae", marks=pytest.mark.slow)],
+)
 def test_peers_in_jax_train_by_the_same_protocol(script, network):
     arguments = ["--count", "64", "--network", network, "--num-samples", "2", "--batch-size", "16"]
     with Peer(Path(sys.executable), script, arguments) as peer:
@@ -225,6 +228,7 @@ def test_a_peer_that_fails_says_why(tmp_path):
     assert rivals.interpreter_of("jax", tmp_path / "python") == Path(sys.executable)
 
 
+@pytest.mark.slow
 def test_the_sweep_measures_draws_and_leaves_out_what_takes_too_long(capsys, tmp_path):
     with jax.numpy_dtype_promotion("standard"):  # as in the benchmark: optax asks for it
         points = sweep.measure(("training", "iwae_bound", "sampling"), quick=True, repeats=1, seconds=5.0)
@@ -259,6 +263,7 @@ def test_time_to_nats_from_a_cold_start(tmp_path):
     assert "the library" in finished.stdout
 
 
+@pytest.mark.slow
 def test_scaling_over_devices_that_share_a_cpu_says_so(tmp_path):
     record = tmp_path / "scaling.json"
     command = [sys.executable, "-m", "benchmarks.scaling", "--quick", "--cpu-devices", "2", "--repeats", "1"]
@@ -273,3 +278,13 @@ def test_scaling_over_devices_that_share_a_cpu_says_so(tmp_path):
     for row in found["weak"] + found["strong"]:
         assert row["efficiency"] == pytest.approx(row["speed_up"]["median"] / row["devices"])
     assert all(found["seeds"]["speed_up"][name]["median"] > 0 for name in ("vmap", "lax.map"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [["benchmarks.trade_offs", "--quick"], ["benchmarks.profile", "--images", "1280", "--repeats", "2"]]
+)
+def test_the_other_benchmarks_run(command):
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "times as fast" in done.stdout or "the bare matrix products" in done.stdout

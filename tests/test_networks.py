@@ -256,7 +256,7 @@ def test_every_pair_runs_in_bfloat16(pair):
     encoder, decoder = map(networks.in_bfloat16, pair({"mean": (3,)}, {"logits": (8, 8, 1)}))
     x = jnp.ones((8, 8, 1))
     with jax.numpy_dtype_promotion("standard"):  # Linen's group normalisation has its statistics in float32
-        z = encoder.apply(encoder.init(jax.random.key(0), x), x)["mean"]
-        logits = decoder.apply(decoder.init(jax.random.key(1), z), z)["logits"]
+        z = jax.jit(lambda key: encoder.apply(encoder.init(key, x), x)["mean"])(jax.random.key(0))
+        logits = jax.jit(lambda key: decoder.apply(decoder.init(key, z), z)["logits"])(jax.random.key(1))
     assert logits.dtype == jnp.float32
     assert np.isfinite(logits).all()

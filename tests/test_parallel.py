@@ -92,7 +92,7 @@ def streamed_on(devices):
 
 def main():
     """In a process of its own: 1, 2, 4 and 8 devices against the plain scan, as the largest relative differences."""
-    found = {f"streamed {count}": streamed_on(jax.devices()[:count]) for count in (2, 8)}
+    found = {"streamed 8": streamed_on(jax.devices())}
     for precision in ("float32", "float64"):
         params, metrics = run_on(None, precision)
         for count in (1, 2, 4, 8):
@@ -118,9 +118,8 @@ def test_the_numbers_do_not_depend_on_the_devices(differences, devices, precisio
     assert differences[f"{precision} {devices}"] < tolerance
 
 
-@pytest.mark.parametrize("devices", [2, 8])
-def test_a_stream_and_an_evaluation_are_shared(differences, devices):
-    same_bits, of_bounds, shape = differences[f"streamed {devices}"]
+def test_a_stream_and_an_evaluation_are_shared(differences):
+    same_bits, of_bounds, shape = differences["streamed 8"]
     assert same_bits
     assert max(of_bounds) < 1e-5
     assert shape == [BATCH]

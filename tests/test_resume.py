@@ -67,6 +67,7 @@ def test_a_run_that_is_killed_and_stopped_in_every_way_is_the_run_that_nothing_i
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices_that_is_stopped_is_the_run_that_is_not(tmp_path):
     images_for(tmp_path)
 

@@ -188,7 +188,8 @@ def test_batches_from_elsewhere_make_the_same_run_bit_for_bit(first):
 def test_a_batch_taken_in_parts_is_the_batch(parts, float64):
     """By plain descent, since Adam would hide a wrong scale."""
     rule, keys = optax.sgd(0.1), jax.random.split(jax.random.key(3), 6)
-    params = jax.tree.map(lambda leaf: leaf.astype(float), start_state().params)
+    params = jax.jit(MODEL.init)(jax.random.key(0), jnp.zeros(PIXELS, jnp.float32))
+    params = jax.tree.map(lambda leaf: leaf.astype(float), params)
     xs = jax.random.uniform(jax.random.key(4), (6, PIXELS)).round()
     loss = negative_bound(MODEL, bounds.importance_weighted, num_samples=2, beta=lambda step: 0.5)
     whole, of_whole = make_step(loss, rule)(start(params, rule), keys, xs)

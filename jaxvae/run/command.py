@@ -39,16 +39,32 @@ def command(main: Callable[[Any], int | None], options: type) -> None:
     _hush_orbax()
     try:
         sys.exit(main(tyro.cli(options, prog=_program())) or 0)
-    except (RunError, DataError) as error:
-        sys.exit(_complain(error))
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
+    except (RunError, DataError, OSError) as error:
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        sys.exit(_complain(f"{place}{error.strerror}: {DISK_ERRORS[error.errno]} and try again"))
+        print(f"error: {sentence}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What an expected failure says to the user.
+
+    Args:
+        error: any.
+
+    Returns:
+        A sentence; None where the failure is not expected, and a traceback is in order.
+    """
+    if isinstance(error, RunError | DataError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}: {DISK_ERRORS[error.errno]} and try again"
+    return None
 
 
 def keep_compiled_programs() -> None:
@@ -68,11 +84,6 @@ def _hush_orbax() -> None:
             sys.__unraisablehook__(unraisable)
 
     sys.unraisablehook = report
-
-
-def _complain(error: Exception | str) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
 
 
 def _program() -> str | None:

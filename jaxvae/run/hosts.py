@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxvae.run import RunError
+from jaxvae.run.command import sentence_of
 from jaxvae.run.data import DataError
 
 HEARTBEAT_SECONDS = 30  # after which a process that is silent is given up
@@ -166,14 +167,16 @@ def watched(hint: str) -> Iterator[None]:
     except BaseException as error:
         if jax.process_count() == 1:
             raise
+        sentence, code = sentence_of(error), 2
         # XLA's failures begin with the name of their status; some reach Python as a ValueError.
         if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and re.match("[A-Z_]+: ", str(error)):
             reason = str(error).strip().splitlines()[0]
-            print(f"error: another process is lost, or this one failed ({reason}); {hint}", file=sys.stderr)
-        elif isinstance(error, (RunError, DataError)):
-            print(f"error: {error}", file=sys.stderr)
-        else:
+            sentence, code = f"another process is lost, or this one failed ({reason}); {hint}", 1
+        if sentence is None:
             traceback.print_exc()
+            code = 1
+        else:
+            print(f"error: {sentence}", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(2 if isinstance(error, (RunError, DataError)) else 1)
+        os._exit(code)
