@@ -8,6 +8,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 OTHER = {"k": "batch", "batch": "k"}
 
@@ -25,13 +26,17 @@ def draw(points: list[dict], path: Path, *, machine: str) -> None:
     figure, panels = plt.subplots(
         2, len(names), figsize=(max(7.0, 3.6 * len(names)), 6.4), squeeze=False, sharey="col", layout="constrained"
     )
-    for column, name in zip(panels.T, names, strict=True):
-        of_name = [point for point in measured if point["function"] == name]
-        for axes, axis in zip(column, ("k", "batch"), strict=True):
-            _panel(axes, of_name, axis)
-        column[0].set_title(name)
-    for row in panels:
+    for row, axis in zip(panels, ("k", "batch"), strict=True):
+        values = sorted({point[OTHER[axis]] for point in measured})
+        colors = plt.get_cmap("viridis")([0.85 * index / max(1, len(values) - 1) for index in range(len(values))])
+        color_of = dict(zip(values, colors, strict=True))
+        for axes, name in zip(row, names, strict=True):
+            _panel(axes, [point for point in measured if point["function"] == name], axis, color_of)
         row[0].set_ylabel("draws per second")
+        lines = [Line2D([], [], color=color, marker="o", ms=4, label=f"{value:,}") for value, color in color_of.items()]
+        row[-1].legend(handles=lines, title=OTHER[axis], loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    for axes, name in zip(panels[0], names, strict=True):
+        axes.set_title(name)
     styles = [Line2D([], [], color="0.3", marker="o", ms=4, label="the library, median and quartiles")]
     styles += [Line2D([], [], color="0.3", ls="--", label="its bare matrix products: the limit")]
     figure.legend(handles=styles, loc="outside lower center", ncols=2, frameon=False)
@@ -40,15 +45,13 @@ def draw(points: list[dict], path: Path, *, machine: str) -> None:
     plt.close(figure)
 
 
-def _panel(axes: Axes, points: list[dict], axis: str) -> None:
+def _panel(axes: Axes, points: list[dict], axis: str, color_of: dict) -> None:
     """One line for each value of the other axis."""
-    values = sorted({point[OTHER[axis]] for point in points})
     if len({point[axis] for point in points}) < 2 and axis == "k":
         axes.set_axis_off()
         axes.text(0.5, 0.5, "has no k", ha="center", va="center", transform=axes.transAxes, color="0.4")
         return
-    colors = plt.get_cmap("viridis")([0.85 * index / max(1, len(values) - 1) for index in range(len(values))])
-    for value, color in zip(values, colors, strict=True):
+    for value, color in color_of.items():
         along = sorted((point for point in points if point[OTHER[axis]] == value), key=lambda point: point[axis])
         where = [point[axis] for point in along]
         medians, lower, upper = (
@@ -56,12 +59,13 @@ def _panel(axes: Axes, points: list[dict], axis: str) -> None:
         )
         below = [median - low for median, low in zip(medians, lower, strict=True)]
         above = [high - median for median, high in zip(medians, upper, strict=True)]
-        axes.errorbar(where, medians, [below, above], color=color, marker="o", ms=4, label=f"{value:,}")
+        axes.errorbar(where, medians, [below, above], color=color, marker="o", ms=4)
         axes.plot(where, [point["limit_draws_per_second"]["median"] for point in along], "--", color=color, lw=1)
     axes.set(xscale="log", yscale="log", xlabel={"k": "k, draws for each image", "batch": "images in a batch"}[axis])
     ticks = sorted({point[axis] for point in points})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
-    if len(values) > 1:
-        axes.legend(title={"k": "batch", "batch": "k"}[axis], fontsize="small", title_fontsize="small")

@@ -22,6 +22,7 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.types import Array, Key, Params
 
 BINARISATION = {"binarized_mnist": "static (Larochelle's)"}
+DRAWS_AT_ONCE = 5000  # measured: with ten times as many a CPU, out of cache, draws at less than half the speed
 HELD_OUT_KEY = 20140416  # held-out pixels are drawn once, and are the same for every run
 
 
@@ -66,7 +67,8 @@ class Monitor:
         """
         self.name = "test" if dataset.valid is None else "valid"
         self._xs = held_out(dataset.valid or dataset.test, configuration.binarization(config))
-        self._bound = _over_seeds(config, partial(mean_bound, build.bound_of(config), model))
+        at_once = max(1, DRAWS_AT_ONCE // config.objective.num_samples)
+        self._bound = _over_seeds(config, partial(mean_bound, build.bound_of(config), model, at_once=at_once))
 
     def __call__(self, params: Params) -> dict[str, Any]:
         """The mean bound, in nats.
@@ -80,9 +82,11 @@ class Monitor:
         return {f"{self.name}_bound": np.asarray(self._bound(jax.random.key(1), params, self._xs)).tolist()}
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def mean_bound(bound: Callable[..., Array], model: VAE, key: Key, params: Params, xs: Array) -> Array:
-    """The mean of a per-example bound over a data set, a thousand examples at a time.
+@partial(jax.jit, static_argnums=(0, 1), static_argnames="at_once")
+def mean_bound(
+    bound: Callable[..., Array], model: VAE, key: Key, params: Params, xs: Array, *, at_once: int = 1000
+) -> Array:
+    """The mean of a per-example bound over a data set, some examples at a time.
 
     Args:
         bound: (model, key, params, x) -> [].
@@ -90,14 +94,14 @@ def mean_bound(bound: Callable[..., Array], model: VAE, key: Key, params: Params
         key: split into one for each example.
         params: of the model.
         xs: [N, *event].
+        at_once: how many examples; the number is the same.
 
     Returns:
         [] nats.
     """
+    keys = jax.random.split(key, len(xs))
     return jnp.mean(
-        jax.lax.map(
-            lambda pair: bound(model, pair[0], params, pair[1]), (jax.random.split(key, len(xs)), xs), batch_size=1000
-        )
+        jax.lax.map(lambda pair: bound(model, pair[0], params, pair[1]), (keys, xs), batch_size=min(at_once, len(xs)))
     )
 
 
