@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae.run import build
+from jaxvae.run import RunError, build, stream
 from jaxvae.run.config import Config, Data, Model
 from jaxvae.run.folder import initial_state
 from jaxvae.run.steps import steps_of
@@ -56,3 +56,9 @@ def test_a_stream_is_the_data_on_the_device_bit_for_bit_from_any_step():
     assert_same(trained(streamed), whole)
     half = trained(replace(CONFIG, epochs=1))[0]
     assert_same(trained(streamed, first_step=4, state=half)[0], whole[0])
+
+
+def test_seeds_and_images_that_do_not_fit_are_refused(monkeypatch):
+    monkeypatch.setattr(stream, "does_not_fit", lambda images: True)
+    with pytest.raises(RunError, match=r"do not fit on the device .* train one seed at a time"):
+        trained(replace(CONFIG, num_seeds=2))

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxvae import parallel, training
 from jaxvae.model import VAE
-from jaxvae.run import build, stream
+from jaxvae.run import RunError, build, stream
 from jaxvae.run import config as configuration
 from jaxvae.run.folder import seed_keys
 
@@ -47,11 +47,19 @@ def steps_of(
 
     Returns:
         The steps.
+
+    Raises:
+        RunError: there are several seeds, and the images do not fit on the device.
     """
     per_epoch = len(images) // config.batch_size
     num_steps = config.epochs * per_epoch
     shared = len(devices) > 1
     streaming = {"yes": True, "no": False, "auto": stream.does_not_fit(images)}[config.data.stream]
+    if streaming and config.num_seeds > 1:
+        raise RunError(
+            f"the {images.nbytes / 1e9:.1f} GB of training images do not fit on the device and have to be streamed, in "
+            f"another order for each of --num-seeds {config.num_seeds}: train one seed at a time"
+        )
     longest = min(LONGEST_CALL, stream.longest_call(images, config.batch_size)) if streaming else LONGEST_CALL
     calls = _calls(first_step, num_steps, per_epoch, longest)
     settings = {
@@ -65,16 +73,18 @@ def steps_of(
         "prepare": build.prepare_of(config),
         "batch_size": config.batch_size,
     }
+    lengths = [length for _, length in calls]
     if shared:
-        advance = (_shared_stream if streaming else _shared)(config, images, calls, settings, devices)
-        return Steps(
-            lambda state: parallel.copied(state, devices), advance, parallel.first, [length for _, length in calls]
-        )
+        if streaming:
+            advance = _shared_stream(config, images, calls, settings, devices)
+        else:
+            advance = _shared(config, images, settings, devices)
+        return Steps(partial(parallel.copied, devices=devices), advance, parallel.first, lengths)
+    if streaming:
+        return Steps(training.alone, _streamed(config, images, calls, settings), training.alone, lengths)
     if config.num_seeds > 1 and jax.default_backend() == "cpu":
-        advance = _in_turn(config, images, calls, settings)
-        return Steps(_apart, advance, _together, [length for _, length in calls])
-    advance = (_streamed if streaming else _alone)(config, images, calls, settings)
-    return Steps(training.alone, advance, training.alone, [length for _, length in calls])
+        return Steps(_apart, _in_turn(config, images, settings), _together, lengths)
+    return Steps(training.alone, _alone(config, images, settings), training.alone, lengths)
 
 
 def _calls(step: int, num_steps: int, per_epoch: int, longest: int) -> list[tuple[int, int]]:
@@ -92,7 +102,7 @@ def _key(config: configuration.Config) -> jax.Array:
     return (fold if config.num_seeds == 1 else jax.vmap(fold))(seed_keys(config))
 
 
-def _alone(config: configuration.Config, images: np.ndarray, calls: list, settings: dict[str, Any]) -> Advance:
+def _alone(config: configuration.Config, images: np.ndarray, settings: dict[str, Any]) -> Advance:
     """One device that holds the data; over seeds where there are several."""
     over_seeds = (lambda function: function) if config.num_seeds == 1 else partial(jax.vmap, in_axes=(0, 0, None))
 
@@ -104,7 +114,7 @@ def _alone(config: configuration.Config, images: np.ndarray, calls: list, settin
     return lambda state, length: run(state, key, data, length=length)
 
 
-def _in_turn(config: configuration.Config, images: np.ndarray, calls: list, settings: dict[str, Any]) -> Advance:
+def _in_turn(config: configuration.Config, images: np.ndarray, settings: dict[str, Any]) -> Advance:
     """Seeds one after another: on a CPU faster than one program for all, whose matrices leave the cache."""
     run = jax.jit(partial(training.steps, **settings), donate_argnums=0, static_argnames="length")
     keys, data = _apart(_key(config)), jnp.asarray(images)
@@ -129,7 +139,6 @@ def _together(trees: list[Any]) -> Any:
 def _shared(
     config: configuration.Config,
     images: np.ndarray,
-    calls: list,
     settings: dict[str, Any],
     devices: Sequence[jax.Device],
 ) -> Advance:
@@ -139,7 +148,9 @@ def _shared(
     return lambda state, length: compiled(length)(state, key, data)
 
 
-def _streamed(config: configuration.Config, images: np.ndarray, calls: list, settings: dict[str, Any]) -> Advance:
+def _streamed(
+    config: configuration.Config, images: np.ndarray, calls: list[tuple[int, int]], settings: dict[str, Any]
+) -> Advance:
     """One device, and batches that come from a stream."""
     key = _key(config)
     run = jax.jit(partial(training.streamed, **settings), donate_argnums=0)
@@ -152,7 +163,7 @@ def _streamed(config: configuration.Config, images: np.ndarray, calls: list, set
 def _shared_stream(
     config: configuration.Config,
     images: np.ndarray,
-    calls: list,
+    calls: list[tuple[int, int]],
     settings: dict[str, Any],
     devices: Sequence[jax.Device],
 ) -> Advance:
