@@ -27,6 +27,7 @@ from jaxvae.training import negative_bound
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_quick_run_writes_every_field(tmp_path):
     record = tmp_path / "throughput.json"
     command = [sys.executable, "-m", "benchmarks.throughput", "--quick", "--only", "W1", "W3", "--json", str(record)]

@@ -21,7 +21,7 @@ from jaxvae.run.folder import data_of, open_run
 from jaxvae.run.hosts import Hosts
 
 ROOT = Path(__file__).parents[1]
-EPOCHS = 8
+EPOCHS = 6
 ENVIRONMENT = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 
 
@@ -137,6 +137,7 @@ def test_a_killed_process_leaves_no_trace_bit_for_bit(runs):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_both_processes_refuse_what_the_first_one_finds(runs):
     (runs / "taken").mkdir()
     for code, _, errors in finish(pair(runs / "taken")):

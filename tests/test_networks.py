@@ -251,7 +251,9 @@ def test_a_network_in_bfloat16_keeps_its_params_and_outputs_and_rounds_between()
     assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("pair", [networks.small_pair, networks.iwae_pair, networks.conv_pair])
+@pytest.mark.parametrize(
+    "pair", [networks.small_pair, networks.iwae_pair, pytest.param(networks.conv_pair, marks=pytest.mark.slow)]
+)
 def test_every_pair_runs_in_bfloat16(pair):
     encoder, decoder = map(networks.in_bfloat16, pair({"mean": (3,)}, {"logits": (8, 8, 1)}))
     x = jnp.ones((8, 8, 1))

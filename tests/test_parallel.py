@@ -130,6 +130,7 @@ def test_a_batch_that_the_devices_do_not_divide_is_refused():
         parallel.steps(jax.devices() * 3, step=None, prepare=training.grey, batch_size=16)
 
 
+@pytest.mark.slow
 def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
     """Adam's first steps are signs, which rounding can turn: the bounds agree, not the bits."""
     command = [

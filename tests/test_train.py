@@ -176,6 +176,7 @@ def test_the_first_term_that_is_not_finite_is_named():
     check_finite({"bound": np.zeros((2, 3))}, first_step=0)
 
 
+@pytest.mark.slow
 def test_seeds_trained_together_are_those_trained_alone(tmp_path):
     both = replace(QUICK, runs=tmp_path, num_seeds=2, seed=3)
     assert main(replace(both, name="both")) == 0
@@ -209,6 +210,7 @@ def test_every_likelihood_trains(likelihood, tmp_path):
     assert np.isfinite(json.loads((tmp_path / "run" / "result.json").read_text())["test_elbo"])
 
 
+@pytest.mark.slow
 def test_convolutions_warm_up_average_and_mean_bias_train_together(tmp_path):
     images = np.asarray(jax.random.randint(jax.random.key(0), (60, 6, 5), 0, 256), np.uint8)
     np.save(tmp_path / "mine.npy", images)

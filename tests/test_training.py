@@ -192,8 +192,8 @@ def test_a_batch_taken_in_parts_is_the_batch(parts, float64):
     params = jax.tree.map(lambda leaf: leaf.astype(float), params)
     xs = jax.random.uniform(jax.random.key(4), (6, PIXELS)).round()
     loss = negative_bound(MODEL, bounds.importance_weighted, num_samples=2, beta=lambda step: 0.5)
-    whole, of_whole = make_step(loss, rule)(start(params, rule), keys, xs)
-    taken, of_parts = make_step(loss, rule, accumulate=parts)(start(params, rule), keys, xs)
+    whole, of_whole = jax.jit(make_step(loss, rule))(start(params, rule), keys, xs)
+    taken, of_parts = jax.jit(make_step(loss, rule, accumulate=parts))(start(params, rule), keys, xs)
     for one, other in zip(jax.tree.leaves((whole, of_whole)), jax.tree.leaves((taken, of_parts)), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
