@@ -13,13 +13,13 @@ import jax
 import pytest
 
 LONGEST = (
-    "test_stress.py",
     "test_resume.py",
-    "test_latent_experiments.py",
+    "test_hosts.py",
     "test_train.py",
+    "test_latent_experiments.py",
     "test_parallel.py",
-    "test_endurance.py",
     "test_estimator.py",
+    "test_endurance.py",
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
