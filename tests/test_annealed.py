@@ -84,6 +84,7 @@ def test_the_bounds_hold_the_truth_between_them_and_close_with_the_temperatures(
     assert abs(above.mean()) < 0.12
 
 
+@pytest.mark.slow
 def test_a_nonlinear_model_agrees_with_quadrature_and_the_chains_end_in_its_posterior():
     run = jax.jit(partial(annealed_log_likelihood, curved_vae(), num_chains=500, path=sigmoid_path(60)))
     annealed = run(jax.random.key(0), PARAMS, jnp.asarray(X, jnp.float32))

@@ -55,6 +55,7 @@ def test_noise_is_an_anomaly_of_digits(run):
     assert numbers["mean_negative_log_likelihood_anomalous"] > numbers["mean_negative_log_likelihood_normal"]
 
 
+@pytest.mark.slow
 def test_a_class_is_left_out_of_training_and_found(run):
     options = Options(run, held_out_class=3, num_samples=5, examples=40)
     assert main(options) is None

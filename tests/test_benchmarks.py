@@ -102,6 +102,7 @@ def test_no_product_is_dropped():
         np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_handwritten_scan_has_the_loss_of_the_library():
     model = workloads.model_of(workloads.networks.small_pair, 20)
     params = handwritten.init(jax.random.key(0))
@@ -134,6 +135,7 @@ def in_library(params: handwritten.Params) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_handwritten_log_likelihood_is_that_of_the_library():
     model = workloads.model_of(workloads.networks.iwae_pair, 50)
     params = handwritten_likelihood.init(jax.random.key(0))

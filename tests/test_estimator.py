@@ -27,6 +27,7 @@ def _standard_promotion():
         yield
 
 
+@pytest.mark.slow
 def test_it_passes_all_checks_of_scikit_learn():
     results = check_estimator(VAEEstimator(), on_skip=None)  # raises at the first check that fails
     skipped = {result["check_name"] for result in results if result["status"] != "passed"}

@@ -383,6 +383,7 @@ class TestLinearModels:
         assert abs(jnp.mean(drawn) - linear_models.mean_elbo(params, xs)) < 5 * error
         assert linear_models.mean_elbo(params, xs) < linear_models.mean_log_likelihood(params, xs) - 0.1
 
+    @pytest.mark.slow
     def test_the_linear_vae_reaches_the_maximum(self, tmp_path):
         """Within 0.05 nats per example of the closed form, and its subspace within three degrees."""
         with jax.numpy_dtype_promotion("standard"):  # optax's Adam multiplies whole numbers and fractions

@@ -39,7 +39,7 @@ def assert_same(one, other, rtol=0.0):
         np.testing.assert_allclose(leaf, expected, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize(("backend", "rtol"), [("cpu", 0.0), ("gpu", 1e-3)])
+@pytest.mark.parametrize(("backend", "rtol"), [("cpu", 0.0), pytest.param("gpu", 1e-3, marks=pytest.mark.slow)])
 def test_seeds_in_turn_or_together_are_those_trained_alone(backend, rtol, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     states, bounds = trained(replace(CONFIG, num_seeds=2, seed=3))

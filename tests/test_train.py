@@ -200,8 +200,8 @@ def test_seeds_trained_together_are_those_trained_alone(tmp_path):
         "gaussian-shared",
         "gaussian-per-pixel",
         "laplace",
-        "categorical",
-        "logistic-mixture",
+        pytest.param("categorical", marks=pytest.mark.slow),
+        pytest.param("logistic-mixture", marks=pytest.mark.slow),
     ],
 )
 def test_every_likelihood_trains(likelihood, tmp_path):
