@@ -49,8 +49,8 @@ def main(options: Options) -> int:
     settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
     config.check(settings)
     hosts.join(options.hosts)
-    devices = _devices(options)
     place, settings = _agreed(options, settings)
+    devices = _devices(options, settings)
     with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
         return _train(options, settings, place, devices)
 
@@ -116,7 +116,7 @@ def _run(settings: config.Config, place: Path, model: VAE, dataset: Dataset, dev
     return 0
 
 
-def _devices(options: Options) -> list[jax.Device]:
+def _devices(options: Options, settings: config.Config) -> list[jax.Device]:
     """The devices that the options ask for, of all processes."""
     there = jax.devices()
     several = jax.process_count() > 1
@@ -129,15 +129,15 @@ def _devices(options: Options) -> list[jax.Device]:
         )
     if not 1 <= count <= len(there):
         raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
-    if options.batch_size % (count * options.accumulate):
-        each = count * options.accumulate
+    if settings.batch_size % (count * settings.accumulate):
+        each = count * settings.accumulate
         raise RunError(
-            f"--batch-size {options.batch_size} must be a multiple of the {count} devices that share it"
-            f"{f', times --accumulate {options.accumulate}' if options.accumulate > 1 else ''}: "
-            f"{max(1, options.batch_size // each) * each} for instance"
+            f"--batch-size {settings.batch_size} must be a multiple of the {count} devices that share it"
+            f"{f', times --accumulate {settings.accumulate}' if settings.accumulate > 1 else ''}: "
+            f"{max(1, settings.batch_size // each) * each} for instance"
         )
-    if count > 1 and options.num_seeds > 1:
-        raise RunError(f"--num-seeds {options.num_seeds} trains its seeds together on one device: leave out --devices")
+    if count > 1 and settings.num_seeds > 1:
+        raise RunError(f"--num-seeds {settings.num_seeds} trains its seeds on one device: leave out --devices")
     return there[:count]
 
 

@@ -117,10 +117,7 @@ class ConvEncoder(nn.Module):
         """[H, W, C] -> {name: [*shape]}."""
         for width in self.channels:
             padding = tuple(jax.lax.padtype_to_pads(x.shape[:2], (3, 3), (2, 2), "SAME"))
-            x = Convolution(width, (3, 3), (2, 2), padding)(x)
-            x = self.activation(_group_norm(x) if self.normalise else x)
-            for _ in range(self.blocks):
-                x = ResidualBlock(self.activation, self.normalise)(x)
+            x = _activated(self, Convolution(width, (3, 3), (2, 2), padding)(x))
         return Heads(self.outputs, name="heads")(x.reshape(-1))
 
 
@@ -159,22 +156,24 @@ class ConvDecoder(nn.Module):
             sizes.append(tuple(math.ceil(length / 2) for length in sizes[-1]))
         *larger, smallest = sizes
         x = Dense(math.prod(smallest) * self.channels[0])(z.reshape(-1))
-        x = self._activated(x.reshape(*smallest, self.channels[0]))
+        x = _activated(self, x.reshape(*smallest, self.channels[0]))
         for channels, (rows, columns) in zip(self.channels[1:], reversed(larger[1:]), strict=True):
-            x = self._activated(Doubling(channels)(x)[:rows, :columns])
+            x = _activated(self, Doubling(channels)(x)[:rows, :columns])
         return {name: self._head(name, output, x) for name, output in self.outputs}
-
-    def _activated(self, x: Array) -> Array:
-        x = self.activation(_group_norm(x) if self.normalise else x)
-        for _ in range(self.blocks):
-            x = ResidualBlock(self.activation, self.normalise)(x)
-        return x
 
     def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
         if isinstance(output, Free):
             return self.param(name, nn.initializers.constant(output.start), output.shape)
         rows, columns, *rest = output
         return Doubling(math.prod(rest), name=name)(features)[:rows, :columns].reshape(output)
+
+
+def _activated(network: ConvEncoder | ConvDecoder, x: Array) -> Array:
+    """What follows every change of an image's size: normalisation, the activation, the residual blocks."""
+    x = network.activation(_group_norm(x) if network.normalise else x)
+    for _ in range(network.blocks):
+        x = ResidualBlock(network.activation, network.normalise)(x)
+    return x
 
 
 def _group_norm(x: Array) -> Array:

@@ -173,7 +173,13 @@ def copied(tree: Any, devices: Sequence[jax.Device]) -> Any:
         The tree with a leading axis [this process's devices], one copy on each.
     """
     count = sum(device.process_index == jax.process_index() for device in devices)
-    return placed(jax.tree.map(lambda array: jnp.broadcast_to(array, (count, *jnp.shape(array))), tree), devices)
+
+    def repeated(array: Any) -> Any:
+        # NumPy's is a view: large data goes to each device from the host, and never all copies to one device.
+        broadcast = np.broadcast_to if isinstance(array, np.ndarray) else jnp.broadcast_to
+        return broadcast(array, (count, *jnp.shape(array)))
+
+    return placed(jax.tree.map(repeated, tree), devices)
 
 
 def placed(tree: Any, devices: Sequence[jax.Device]) -> Any:

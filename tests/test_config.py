@@ -85,11 +85,12 @@ def test_differences_are_named_as_options():
     "spoil",
     [
         lambda values: values | {"unheard_of": 1},
+        lambda values: {name: values[name] for name in values if name != "epochs"},
         lambda values: values | {"epochs": "many"},
         lambda values: values | {"model": values["model"] | {"network": "os.system"}},
         lambda values: [values],
     ],
-    ids=["unknown", "wrong type", "wrong word", "no dictionary"],
+    ids=["unknown", "missing", "wrong type", "wrong word", "no dictionary"],
 )
 def test_a_spoilt_file_is_refused_with_a_sentence(spoil, tmp_path):
     path = tmp_path / "config.json"

@@ -21,7 +21,8 @@ from jaxvae import linear, networks, parallel, training
 from jaxvae.bounds import average, importance_weighted, iwae_bound
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.model import standard_normal, vae
-from jaxvae.run import RunError
+from jaxvae.run import RunError, config_file
+from jaxvae.run.config import Config
 
 ROOT = Path(__file__).parents[1]
 STEPS, BATCH = 20, 16
@@ -164,7 +165,7 @@ def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
     ("arguments", "sentence"),
     [
         (["--devices", "3"], "--batch-size 100 must be a multiple of the 3 devices that share it: 99 for instance"),
-        (["--devices", "2", "--num-seeds", "2"], "--num-seeds 2 trains its seeds together on one device"),
+        (["--devices", "2", "--num-seeds", "2"], "--num-seeds 2 trains its seeds on one device"),
     ],
 )
 def test_what_devices_cannot_share_is_refused(arguments, sentence, tmp_path):
@@ -174,6 +175,15 @@ def test_what_devices_cannot_share_is_refused(arguments, sentence, tmp_path):
     assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_that_goes_on_is_refused_by_its_own_batch_and_not_by_the_options(tmp_path, monkeypatch):
+    place = tmp_path / "run"
+    place.mkdir()
+    config_file.write(Config(batch_size=99), place / "config.json", command="")
+    monkeypatch.setattr(jax, "devices", lambda: jax.local_devices() * 2)
+    with pytest.raises(RunError, match="--batch-size 99 must be a multiple of the 2 devices"):
+        train.main(train.Options(devices=2, name="run", resume=True, runs=tmp_path))
 
 
 def test_devices_that_are_not_there_are_refused(tmp_path):

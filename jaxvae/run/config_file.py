@@ -11,6 +11,8 @@ from typing import Any, Literal
 from jaxvae.run import RunError
 from jaxvae.run.config import Config
 
+LATER = {"stream", "accumulate", "remat", "precision"}  # runs of an older version do not have them, and did without
+
 
 def write(config: Config, path: Path, *, command: str) -> None:
     """Write `config.json`, as a whole or not at all.
@@ -38,7 +40,7 @@ def to_text(config: Config) -> str:
 
 
 def from_text(text: str) -> Config:
-    """A configuration from JSON; what an older version did not have takes its default.
+    """A configuration from JSON; what an older version did not have (`LATER`) takes its default.
 
     Args:
         text: made by `to_text`.
@@ -63,7 +65,7 @@ def read(path: Path) -> Config:
         The configuration.
 
     Raises:
-        RunError: the file is missing, is no JSON, or has fields that this version does not know.
+        RunError: the file is missing, is no JSON, lacks fields, or has some that this version does not know.
     """
     try:
         return from_text(path.read_text())
@@ -74,11 +76,11 @@ def read(path: Path) -> Config:
 
 
 def _from_dict(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass from JSON, with no field that is not its own and each of its own type."""
+    """A dataclass from JSON, with no field that is not its own, none missing but a later one, each of its own type."""
     hints = typing.get_type_hints(kind)
-    unknown = set(values) - {item.name for item in dataclasses.fields(kind)}
-    if unknown:
-        raise ValueError(f"unknown fields {sorted(unknown)}")
+    wrong = (set(values) ^ {item.name for item in dataclasses.fields(kind)}) - (LATER - set(values))
+    if wrong:
+        raise ValueError(f"unknown or missing fields {sorted(wrong)}")
     return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
 
 
