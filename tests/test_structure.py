@@ -14,14 +14,16 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "hamiltonian"},
+    {"continuous_bernoulli", "convolution", "hamiltonian", "onehot"},
     {"distributions", "pixels"},
     {"divergence", "draws", "layers", "priors"},
     {"networks"},
     {"model"},
     {"linear", "bounds", "codes", "denoising", "latent"},
-    {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
-    {"importance", "parallel"},
+    {"evaluation", "generalized", "losses", "multisample", "renyi", "thermodynamic"},
+    {"annealed", "decomposition", "gaps", "imputation", "wake_sleep"},
+    {"importance", "training"},
+    {"parallel"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
