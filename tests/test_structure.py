@@ -16,7 +16,7 @@ LAYERS = [
     {"types"},
     {"continuous_bernoulli", "convolution", "hamiltonian"},
     {"distributions", "pixels"},
-    {"draws", "layers"},
+    {"divergence", "draws", "layers", "priors"},
     {"networks"},
     {"model"},
     {"linear", "bounds", "codes", "denoising", "latent"},
