@@ -213,7 +213,7 @@ def given(model: VAE, condition: Any) -> VAE:
         return model.posterior(params, example).latent  # type: ignore[attr-defined]
 
     def likelihood(params: Params, z: Array) -> Distribution:
-        return model.likelihood(params, Given(z, condition))  # type: ignore[arg-type]
+        return model.likelihood(params, Given(z, condition))
 
     def sample(key: Key, params: Params) -> Array:
         key_z, key_x = jax.random.split(key)
@@ -264,7 +264,7 @@ def regression(
         return Conditioned(model.prior(params).given(c), c)  # type: ignore[attr-defined]
 
     def terms(key: Key, params: Params, example: Any) -> Terms:
-        x, c = split(example)
+        x, _ = split(example)
         log_likelihood = model.likelihood(params, posterior(params, example).expectation()).log_prob(x)
         return Terms(log_likelihood, jnp.zeros((1,), log_likelihood.dtype), log_likelihood)
 

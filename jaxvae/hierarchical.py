@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Bernoulli, Normal, kl
+from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.divergence import kl
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
 
@@ -21,7 +22,7 @@ Codes = tuple[Array, ...]  # z of every layer, the top one first
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TopDown:
-    """p(z) = p(z₀) Π p(z_l | z_{l-1}), or q(z|x), which goes down the same path and listens to the image at every layer.
+    """p(z) = p(z₀) Π p(z_l | z_{l-1}), or q(z|x), which goes down the same path and listens to the image on its way.
 
     q(z_l | z_{l-1}, x) ∝ p(z_l | z_{l-1}) N(z_l; μ̂_l(x), σ̂_l²(x)),    at the top N(μ̂₀, σ̂₀²) alone
 
@@ -134,7 +135,7 @@ def ladder_vae(
 
     Args:
         bottom_up: for every layer from the image up: the features below (first the image) -> {"features", "mean",
-            "log_scale"}, the features for the next layer and what the image says of this one.
+            "log_scale"}, the features for the next layer (the top one needs none) and what the image says of this one.
         top_down: for every layer but the top, from the top down: z above -> {"mean", "log_scale"}.
         decoder: z of the last layer -> named outputs, which become p(x|z) by `likelihood(**outputs)`.
         top: the shape of the top layer.
@@ -172,11 +173,13 @@ def ladder_vae(
 
     def init(key: Key, x: Array) -> Params:
         key_up, key_down, key_decoder = jax.random.split(key, 3)
-        upward, z, features = [], [], x
+        upward: list[Params] = []
+        z: list[Array] = []
+        features = x
         for network, key in zip(bottom_up, jax.random.split(key_up, len(bottom_up)), strict=True):
             upward.append(network.init(key, features))
             outputs = network.apply(upward[-1], features)
-            features, z = outputs["features"], [outputs["mean"], *z]
+            features, z = outputs.get("features"), [outputs["mean"], *z]
         keys = jax.random.split(key_down, len(top_down))
         downward = tuple(n.init(key, above) for n, key, above in zip(top_down, keys, z[:-1], strict=True))
         return {"encoder": tuple(upward), "prior": downward, "decoder": decoder.init(key_decoder, z[-1])}
@@ -189,7 +192,7 @@ def ladder_vae(
         features = x
         for network, of_network in zip(bottom_up, params["encoder"], strict=True):
             outputs: dict[str, Any] = dict(network.apply(of_network, features))
-            features = outputs.pop("features")
+            features = outputs.pop("features", None)
             messages.insert(0, Normal(**outputs))
         return TopDown(standard, params["prior"], tuple(messages), tuple(top_down))
 
@@ -198,14 +201,14 @@ def ladder_vae(
 
     def terms(key: Key, params: Params, x: Array) -> Terms:
         path = posterior(params, x)
-        z, divergences, log_ratio = None, [], jnp.zeros(())
+        z, divergences, log_ratios = None, [], []
         for layer, key_z in enumerate(jax.random.split(key, len(bottom_up))):
             q, p = path.at(layer, z)
             z = q.sample(key_z)
             divergences.append(kl(q, p, z))
-            log_ratio += p.log_prob(z) - q.log_prob(z)
+            log_ratios.append(p.log_prob(z) - q.log_prob(z))
         log_likelihood = likelihood(**decoder.apply(params["decoder"], z)).log_prob(x)
-        return Terms(log_likelihood, jnp.stack(divergences), log_likelihood + log_ratio)
+        return Terms(log_likelihood, jnp.stack(divergences), log_likelihood + jnp.sum(jnp.stack(log_ratios)))
 
     def sample(key: Key, params: Params) -> Array:
         key_z, key_x = jax.random.split(key)

@@ -35,7 +35,7 @@ def visible_quadrants(shape: Shape, count: int) -> np.ndarray:
         raise ValueError(f"an image of {shape[0]} x {shape[1]} pixels has no four quadrants; take a larger one")
     left = (np.arange(shape[1]) < shape[1] // 2)[None, :, None]
     top = (np.arange(shape[0]) < shape[0] // 2)[:, None, None]
-    return np.broadcast_to((~top & left, left & (top | ~top), left | top)[count - 1], shape)
+    return np.broadcast_to((~top & left, left, left | top)[count - 1], shape)
 
 
 def parted(image: Array, visible: np.ndarray) -> tuple[Array, Array]:

@@ -14,12 +14,12 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "hamiltonian"},
+    {"continuous_bernoulli", "convolution", "hamiltonian", "quadrants"},
     {"distributions", "pixels"},
     {"divergence", "draws", "layers", "priors"},
     {"networks"},
     {"model"},
-    {"linear", "bounds", "codes", "denoising", "latent"},
+    {"linear", "bounds", "codes", "conditional", "denoising", "hierarchical", "latent"},
     {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
     {"importance", "parallel"},
 ]
