@@ -14,14 +14,14 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "hamiltonian", "quadrants"},
+    {"continuous_bernoulli", "convolution", "hamiltonian", "quadrants", "code_prior"},
     {"distributions", "pixels"},
     {"divergence", "draws", "layers", "priors"},
     {"networks"},
     {"model"},
     {"linear", "bounds", "codes", "conditional", "denoising", "hierarchical", "latent"},
     {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
-    {"importance", "parallel"},
+    {"importance", "parallel", "quantized"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
