@@ -14,14 +14,14 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "hamiltonian", "onehot"},
+    {"code_prior", "continuous_bernoulli", "convolution", "hamiltonian", "onehot", "quadrants"},
     {"distributions", "pixels"},
     {"divergence", "draws", "layers", "priors"},
     {"networks"},
     {"model"},
-    {"linear", "bounds", "codes", "denoising", "latent"},
+    {"linear", "bounds", "codes", "conditional", "denoising", "hierarchical", "latent"},
     {"evaluation", "generalized", "losses", "multisample", "renyi", "thermodynamic"},
-    {"annealed", "decomposition", "gaps", "imputation", "wake_sleep"},
+    {"annealed", "decomposition", "gaps", "imputation", "quantized", "wake_sleep"},
     {"importance", "training"},
     {"parallel"},
 ]

@@ -14,6 +14,7 @@ from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.networks import Free, Outputs
 from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
 from jaxvae.run import config as configuration
+from jaxvae.run import structures
 from jaxvae.types import Distribution, Params, Shape
 
 PAIRS = {
@@ -42,6 +43,10 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     """
     likelihood, pixel_outputs = _likelihood(config.model, image_shape)
     pair = PAIRS[config.model.network]
+    if config.model.structure in structures.MODELS:
+        cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
+        parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)
+        return structures.MODELS[config.model.structure](config.model, image_shape, parts)
     encoder, decoder = pair(Normal.parameters((config.model.latent,)), pixel_outputs)
     if config.precision == "bf16":
         encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
@@ -143,9 +148,13 @@ def step_of(
         beta = optax.linear_schedule(0.0, objective.beta, objective.warmup_epochs * steps_per_epoch)
     elif objective.beta != 1:
         beta = optax.constant_schedule(objective.beta)
-    loss = losses.negative_bound(
-        model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
-    )
+    own_loss = structures.LOSSES.get(config.model.structure)
+    if own_loss:
+        loss = own_loss(model)
+    else:
+        loss = losses.negative_bound(
+            model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
+        )
     return training.make_step(
         loss, optimizer, decay=config.optimizer.average, across=across, accumulate=config.accumulate
     )
@@ -158,9 +167,11 @@ def prepare_of(config: configuration.Config) -> training.Prepare:
         config: of a run.
 
     Returns:
-        (key, stored example) -> x [H, W, C] in [0, 1]: a fresh draw of every pixel, or the example as it is.
+        (key, stored example) -> x [H, W, C] in [0, 1]: a fresh draw of every pixel, or the example as it is; with its
+        label where the model is told it.
     """
-    return training.dynamic_binarization if configuration.binarization(config) == "dynamic" else training.grey
+    of_image = training.dynamic_binarization if configuration.binarization(config) == "dynamic" else training.grey
+    return structures.prepared(config, of_image)
 
 
 def bound_of(config: configuration.Config) -> Callable:

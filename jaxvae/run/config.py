@@ -54,6 +54,19 @@ class Model:
     ] = "bernoulli"
     """The density of pixels: a Gaussian's scale is fixed, one learned number for all pixels (shared), or an output of
     the decoder for each pixel; categorical and logistic-mixture are over the 256 levels of 8-bit pixels."""
+    structure: Literal["plain", "class-conditional", "quadrants", "quadrants-deterministic", "ladder", "vq"] = "plain"
+    """plain: one latent vector; class-conditional: p(x|z, class); quadrants: the hidden pixels of an image given the
+    visible quadrants, with a latent vector or (quadrants-deterministic) without; ladder: layers of latents, of which
+    --model.latent is the lowest and each other half the one below; vq: an image of codes, a quarter as high and wide,
+    each of --model.latent numbers."""
+    classes: int = 10
+    """How many classes there are, for class-conditional."""
+    quadrants: Literal[1, 2, 3] = 1
+    """How many quadrants are visible: the bottom left, then the top left too, then the top right too."""
+    layers: int = 2
+    """How many layers of latents a ladder has."""
+    codes: int = 256
+    """K, the number of vectors in the table of vq."""
     scale: float = 0.1
     """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
     mean_bias: bool = False
@@ -153,6 +166,9 @@ def check(config: Config) -> None:
     """
     at_least_one = {
         "--model.latent": config.model.latent,
+        "--model.classes": config.model.classes,
+        "--model.layers": config.model.layers,
+        "--model.codes": config.model.codes,
         "--objective.num-samples": config.objective.num_samples,
         "--epochs": config.epochs,
         "--batch-size": config.batch_size,
@@ -209,6 +225,39 @@ def check(config: Config) -> None:
     _refuse_if(
         config.model.likelihood != "bernoulli" and binarization(config) != "none",
         f"--model.likelihood {config.model.likelihood} is a density of grey pixels: give --data.binarize none",
+    )
+    _check_structure(config)
+
+
+def _check_structure(config: Config) -> None:
+    """Refuse what a structure cannot be combined with."""
+    structure, model, objective = config.model.structure, config.model, config.objective
+    named = f"--model.structure {structure}"
+    _refuse_if(
+        structure in ("ladder", "vq") and objective.estimator != "pathwise",
+        f"{named} is trained by --objective.estimator pathwise, not by {objective.estimator}",
+    )
+    _refuse_if(
+        structure == "ladder" and model.network not in ("small", "iwae"),
+        f"{named} is made of fully connected networks: give --model.network small or iwae, not {model.network}",
+    )
+    _refuse_if(
+        structure == "vq" and model.network != "residual",
+        f"{named} is made of convolutions with residual blocks: give --model.network residual, not {model.network}",
+    )
+    _refuse_if(
+        structure == "vq" and (objective.bound != "elbo" or objective.num_samples > 1),
+        f"{named} has one code for each image and no importance weights: leave out --objective.bound and "
+        "--objective.num-samples",
+    )
+    _refuse_if(
+        structure == "vq" and (objective.beta != 1 or objective.warmup_epochs > 0 or config.remat is not None),
+        f"{named} has a divergence that nothing moves: leave out --objective.beta, --objective.warmup-epochs "
+        "and --remat",
+    )
+    _refuse_if(
+        structure.startswith("quadrants") and model.likelihood == "logistic-mixture",
+        f"{named} needs a likelihood of each pixel by itself: give another --model.likelihood than logistic-mixture",
     )
 
 

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from jaxvae.run import RunError
 from jaxvae.run.config import Config
 
-LATER = {"stream", "accumulate", "remat", "precision"}  # runs of an older version do not have them, and did without
+# Runs of an older version do not have them, and did without.
+LATER = {"stream", "accumulate", "remat", "precision", "structure", "classes", "quadrants", "layers", "codes"}
 
 
 def write(config: Config, path: Path, *, command: str) -> None:
