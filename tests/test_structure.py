@@ -23,7 +23,7 @@ LAYERS = [
     {"evaluation", "generalized", "losses", "multisample", "renyi", "thermodynamic"},
     {"annealed", "decomposition", "gaps", "imputation", "quantized", "wake_sleep"},
     {"importance", "training"},
-    {"parallel"},
+    {"lagging", "parallel"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 
