@@ -285,7 +285,12 @@ def test_scaling_over_devices_that_share_a_cpu_says_so(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [["benchmarks.trade_offs", "--quick"], ["benchmarks.profile", "--images", "1280", "--repeats", "2"]]
+    "command",
+    [
+        ["benchmarks.trade_offs", "--quick"],
+        ["benchmarks.profile", "--images", "1280", "--repeats", "2"],
+        ["benchmarks.gradients", "--quick"],
+    ],
 )
 def test_the_other_benchmarks_run(command):
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
