@@ -14,8 +14,8 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "hamiltonian"},
-    {"distributions", "pixels"},
+    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian"},
+    {"counts", "distributions", "pixels", "student_t"},
     {"draws", "layers"},
     {"networks"},
     {"model"},
