@@ -54,7 +54,8 @@ def main(images: int = 60_000, repeats: int = 9) -> None:
 
 def mean_of(key: Key, posterior: Distribution) -> Draw:
     """The posterior's mean for a draw."""
-    return Draw(posterior.expectation(), posterior, None)
+    value = posterior.expectation()
+    return Draw(value, posterior, posterior.log_prob(value))
 
 
 class Linear(Bernoulli):

@@ -1,6 +1,6 @@
 """Variational auto-encoders in JAX: a model yields terms, a bound reduces them, a step ascends the bound."""
 
-from jaxvae import distributions, draws, linear, networks, pixels
+from jaxvae import distributions, divergence, draws, linear, networks, pixels, priors
 from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, elbo, iwae_bound
 from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
 from jaxvae.evaluation import log_likelihood
@@ -36,6 +36,7 @@ __all__ = [
     "batched_elbo",
     "batched_iwae_bound",
     "distributions",
+    "divergence",
     "doubly_reparameterized",
     "draws",
     "elbo",
@@ -46,6 +47,7 @@ __all__ = [
     "networks",
     "pathwise",
     "pixels",
+    "priors",
     "standard_normal",
     "sticking_the_landing",
     "vae",

@@ -268,48 +268,18 @@ class Frozen:
         return jax.lax.stop_gradient(self.distribution).expectation()
 
 
-def kl(q: Distribution, p: Distribution, value: Array) -> Array:
-    """The Kullback-Leibler divergence KL(q || p), in closed form where one is known, else its one-draw estimate.
-
-    KL(q || p) = E_q[ln q(z) - ln p(z)]  ≈  ln q(value) - ln p(value)
+def sample_and_log_prob(distribution: Distribution, key: Key) -> tuple[Array, Array]:
+    """One draw and its log density, together where the distribution knows a shorter way (a flow does).
 
     Args:
-        q: the distribution that is averaged over, an event of shape [*event].
-        p: the other one, over the same events.
-        value: [*event] a draw from q; used only where there is no closed form.
+        distribution: any.
+        key: for the draw.
 
     Returns:
-        [] nats. The closed form is never negative; the estimate can be, and its mean over draws is the divergence.
-
-    Example:
-        >>> q, p = Normal(jnp.ones(1), jnp.zeros(1)), Normal(jnp.zeros(1), jnp.zeros(1))
-        >>> float(kl(q, p, jnp.zeros(1)))
-        0.5
-
-    Source: Kingma & Welling (2014), Appendix B, for the Gaussians.
+        [*event] the draw, and [] ln p(draw), in nats.
     """
-    match q, p:
-        case Normal(), Normal():
-            return _kl_normal(q, p)
-        case Laplace(), Laplace():
-            return _kl_laplace(q, p)
-        case Bernoulli(), Bernoulli():
-            return jnp.sum(sigmoid(q.logits) * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits))
-        case Categorical(), Categorical():
-            log_q, log_p = log_softmax(q.logits), log_softmax(p.logits)
-            return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
-        case _:
-            return q.log_prob(value) - p.log_prob(value)
-
-
-def _kl_normal(q: Normal, p: Normal) -> Array:
-    log_ratio = q._log_scale() - p._log_scale()
-    shift = (q.mean - p.mean) * jnp.exp(-p._log_scale())
-    return jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio)
-
-
-def _kl_laplace(q: Laplace, p: Laplace) -> Array:
-    distance = jnp.abs(q.mean - p.mean)
-    log_ratio = q._log_scale() - p._log_scale()
-    overlap = jnp.exp(log_ratio - distance * jnp.exp(-q._log_scale()))
-    return jnp.sum(distance * jnp.exp(-p._log_scale()) + overlap - log_ratio - 1)
+    own = getattr(distribution, "sample_and_log_prob", None)
+    if own is not None:
+        return own(key)
+    value = distribution.sample(key)
+    return value, distribution.log_prob(value)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Frozen
+from jaxvae.distributions import Frozen, sample_and_log_prob
 from jaxvae.types import Array, Distribution, Key
 
 
@@ -17,8 +17,10 @@ class Draw(NamedTuple):
     """One draw from a posterior, and what a bound needs to know about it."""
 
     value: Array  # [*latent] z
-    density: Distribution  # the q whose log_prob enters the bound
+    density: Distribution  # q, for a closed KL; frozen where only the path of z counts
+    log_density: Array  # [] ln q(z|x), as it enters the bound
     feedback: Array | None = None  # [] a zero; its cotangent hands z its normalised weight (DReG)
+    score: Array | None = None  # [] ln q(z|x) at a z that has no path, for estimators that take its gradient
 
 
 def pathwise(key: Key, posterior: Distribution) -> Draw:
@@ -35,7 +37,8 @@ def pathwise(key: Key, posterior: Distribution) -> Draw:
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014), section 2.4.
     """
-    return Draw(posterior.sample(key), posterior)
+    value, log_density = sample_and_log_prob(posterior, key)
+    return Draw(value, posterior, log_density)
 
 
 def sticking_the_landing(key: Key, posterior: Distribution) -> Draw:
@@ -53,7 +56,8 @@ def sticking_the_landing(key: Key, posterior: Distribution) -> Draw:
 
     Source: Roeder, Wu & Duvenaud, "Sticking the Landing" (2017), equation 8.
     """
-    return Draw(posterior.sample(key), Frozen(posterior))
+    value, frozen = posterior.sample(key), Frozen(posterior)
+    return Draw(value, frozen, frozen.log_prob(value))
 
 
 def doubly_reparameterized(key: Key, posterior: Distribution) -> Draw:
@@ -73,8 +77,8 @@ def doubly_reparameterized(key: Key, posterior: Distribution) -> Draw:
 
     Source: Tucker et al., "Doubly Reparameterized Gradient Estimators" (2019), equation 8.
     """
-    value, feedback = _gate(posterior.sample(key))
-    return Draw(value, Frozen(posterior), feedback)
+    (value, feedback), frozen = _gate(posterior.sample(key)), Frozen(posterior)
+    return Draw(value, frozen, frozen.log_prob(value), feedback)
 
 
 @jax.custom_vjp

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.distributions import kl
+from jaxvae.divergence import kl
 from jaxvae.draws import sticking_the_landing
 from jaxvae.model import VAE
 from jaxvae.types import Array, Distribution, Key, Params
@@ -125,8 +125,8 @@ def best_posterior(
 
     def loss(posterior: Distribution, key: Key) -> Array:
         def log_weight(key: Key) -> Array:
-            z, density, _ = sticking_the_landing(key, posterior)
-            return _log_joint(model, params, x, z) - density.log_prob(z)
+            drawn = sticking_the_landing(key, posterior)
+            return _log_joint(model, params, x, drawn.value) - drawn.log_density
 
         return -jnp.mean(jax.vmap(log_weight)(jax.random.split(key, num_draws)))
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvae.convolution import Padding, convolution
-from jaxvae.types import Array, Shape
+from jaxvae.types import Array, Key, Shape
 
 Activation = Callable[[Array], Array]
 glorot = nn.initializers.glorot_uniform()
@@ -29,7 +29,11 @@ class Free(NamedTuple):
     """An output that is a learned parameter of its own, the same for every input: a shared variance, say."""
 
     shape: Shape
-    start: float = 0.0
+    start: float | Callable[..., Array] = 0.0  # a number, or (key, shape) -> the first value
+
+    def first_value(self, key: Key, shape: Shape) -> Array:
+        """The value before the first step."""
+        return self.start(key, shape) if callable(self.start) else jnp.full(shape, self.start)
 
 
 Outputs = Mapping[str, Shape | Free]
@@ -47,7 +51,7 @@ class Heads(nn.Module):
 
     def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
         if isinstance(output, Free):
-            return self.param(name, nn.initializers.constant(output.start), output.shape)
+            return self.param(name, output.first_value, output.shape)
         flat = Dense(math.prod(output), name=name)(features)
         return flat.reshape(output)
 
@@ -163,7 +167,7 @@ class ConvDecoder(nn.Module):
 
     def _head(self, name: str, output: Shape | Free, features: Array) -> Array:
         if isinstance(output, Free):
-            return self.param(name, nn.initializers.constant(output.start), output.shape)
+            return self.param(name, output.first_value, output.shape)
         rows, columns, *rest = output
         return Doubling(math.prod(rest), name=name)(features)[:rows, :columns].reshape(output)
 

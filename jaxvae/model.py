@@ -1,14 +1,18 @@
 """A model is a handful of pure functions that yield named terms for one example and one posterior draw."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Bernoulli, Delta, Normal, kl
+from jaxvae.distributions import Bernoulli, Delta, Normal
+from jaxvae.divergence import closed_kl
 from jaxvae.draws import Draw, pathwise
-from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
+from jaxvae.priors import Prior
+from jaxvae.priors import standard_normal as standard_normal  # the prior of most models, named here too
+from jaxvae.types import Array, Distribution, Key, Network, Params
 
 
 class Terms(NamedTuple):
@@ -18,6 +22,7 @@ class Terms(NamedTuple):
     kl: Array  # [L]  one entry for each latent group; closed form where it is known
     log_weight: Array | None  # []   log p(x,z) - log q(z|x); None where it is intractable
     feedback: Array | None = None  # []   zero; set by the draws that need their normalised weight back
+    score: Array | None = None  # []   log q(z|x); set by the draws that have no path (`draws.score_function`)
 
 
 class VAE(NamedTuple):
@@ -29,18 +34,6 @@ class VAE(NamedTuple):
     likelihood: Callable[[Params, Array], Distribution]  # (params, z)      -> distribution over x
     terms: Callable[[Key, Params, Array], Terms]  # (key, params, x) -> Terms
     sample: Callable[[Key, Params], Array]  # (key, params)    -> x
-
-
-def standard_normal(shape: Shape) -> Network:
-    """The prior N(0, I), which has no parameters.
-
-    Args:
-        shape: the shape of z.
-
-    Returns:
-        A network without inputs whose output is the distribution.
-    """
-    return Network(init=lambda key: {}, apply=lambda params: Normal(jnp.zeros(shape), jnp.zeros(shape)))
 
 
 def terms_of(drawn: Draw, prior: Distribution, likelihood: Distribution, x: Array) -> Terms:
@@ -59,17 +52,18 @@ def terms_of(drawn: Draw, prior: Distribution, likelihood: Distribution, x: Arra
 
     Source: Kingma & Welling (2014), equation 3, and Burda et al. (2016), equation 8.
     """
-    z, posterior, feedback = drawn
     log_likelihood = likelihood.log_prob(x)
-    log_weight = log_likelihood + prior.log_prob(z) - posterior.log_prob(z)
-    return Terms(log_likelihood, kl(posterior, prior, z)[None], log_weight, feedback)
+    log_ratio = prior.log_prob(drawn.value) - drawn.log_density
+    closed = closed_kl(drawn.density, prior)
+    divergence = -log_ratio if closed is None else closed
+    return Terms(log_likelihood, divergence[None], log_likelihood + log_ratio, drawn.feedback, drawn.score)
 
 
 def vae(
     *,
     encoder: Network,
     decoder: Network,
-    prior: Network,
+    prior: Prior,
     posterior: Callable[..., Distribution] = Normal,
     likelihood: Callable[..., Distribution] = Bernoulli,
     draw: Callable[[Key, Distribution], Draw] = pathwise,
@@ -81,7 +75,7 @@ def vae(
     Args:
         encoder: x [*event] -> named outputs, which become the posterior by `posterior(**outputs)`.
         decoder: z [*latent] -> named outputs, which become the likelihood by `likelihood(**outputs)`.
-        prior: () -> the distribution of z.
+        prior: the distribution of z, one of `jaxvae.priors`.
         posterior: named outputs -> q(z|x).
         likelihood: named outputs -> p(x|z).
         draw: the gradient estimator, one of `jaxvae.draws`.
@@ -107,13 +101,13 @@ def vae(
         encoder_params = encoder.init(key_encoder, x)
         z = posterior(**encoder.apply(encoder_params, x)).expectation()
         return {
-            "prior": prior.init(key_prior),
+            "prior": prior.init(key_prior, x),
             "encoder": encoder_params,
             "decoder": decoder.init(key_decoder, z),
         }
 
     def prior_of(params: Params) -> Distribution:
-        return prior.apply(params["prior"])
+        return prior.apply(params["prior"], partial(posterior_of, params))
 
     def posterior_of(params: Params, x: Array) -> Distribution:
         return posterior(**encoder.apply(params["encoder"], x))

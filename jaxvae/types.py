@@ -30,8 +30,8 @@ class Distribution(Protocol):
 class Network(NamedTuple):
     """A pure network: Linen's, or any other pair of functions.
 
-    An encoder takes x, a decoder takes z, a prior takes nothing.
+    An encoder takes x, a decoder takes z.
     """
 
     init: Callable[..., Params]  # (key, *inputs) -> params
-    apply: Callable[..., Any]  # (params, *inputs) -> named outputs, or a distribution for a prior
+    apply: Callable[..., Any]  # (params, *inputs) -> named outputs

@@ -16,7 +16,8 @@ from jaxvae.decomposition import (
     kl_parts,
     rate_distortion,
 )
-from jaxvae.distributions import Normal, kl
+from jaxvae.distributions import Normal
+from jaxvae.divergence import kl
 
 decompose = jax.jit(decompose_kl, static_argnames=("num_samples", "chunk"))
 

@@ -16,9 +16,9 @@ from jaxvae.distributions import (
     Frozen,
     Laplace,
     Normal,
-    kl,
     normal_with_scale,
 )
+from jaxvae.divergence import kl
 
 MEAN = np.array([[0.3, -1.2], [2.0, 0.0], [-0.7, 5.0]])
 LOG_SCALE = np.array([[0.1, -1.0], [0.8, 0.0], [-0.3, 1.5]])

@@ -12,6 +12,7 @@ from jaxvae import bounds, linear, training
 from jaxvae.distributions import Frozen, Normal
 from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
 from jaxvae.model import vae
+from jaxvae.priors import Prior
 from jaxvae.types import Network
 
 LATENT, PIXELS = 2, 4
@@ -32,7 +33,7 @@ def nonlinear_vae(draw):
     return vae(
         encoder=Network(lambda key, x: {}, encode),
         decoder=Network(lambda key, z: {}, decode),
-        prior=Network(lambda key: {}, lambda params: Normal(**params)),
+        prior=Prior(lambda key, x: {}, lambda params, posterior: Normal(**params)),
         draw=draw,
     )
 

@@ -11,6 +11,7 @@ from jaxvae import bounds, networks
 from jaxvae.distributions import Bernoulli, Laplace, Normal
 from jaxvae.draws import sticking_the_landing
 from jaxvae.model import autoencoder, standard_normal, vae
+from jaxvae.priors import Prior
 from jaxvae.types import Network
 
 SHAPE = (3, 2, 1)
@@ -50,9 +51,9 @@ def test_terms_by_hand(draw):
 
 
 def test_the_parts_of_a_model_are_those_it_was_given():
-    prior = Network(
-        init=lambda key: {"mean": jax.random.normal(key, (2,)), "log_scale": jnp.full(2, -1.0)},
-        apply=lambda params: Laplace(**params),
+    prior = Prior(
+        init=lambda key, x: {"mean": jax.random.normal(key, (2,)), "log_scale": jnp.full(2, -1.0)},
+        apply=lambda params, posterior: Laplace(**params),
     )
     model = small_vae(prior=prior, posterior=Laplace)
     x = example()
@@ -104,9 +105,11 @@ def test_samples_are_ancestral():
 
 def test_the_standard_normal_prior():
     prior = standard_normal((3, 2))
-    assert prior.init(jax.random.key(0)) == {}
+    assert prior.init(jax.random.key(0), example()) == {}
     z = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
-    np.testing.assert_allclose(prior.apply({}).log_prob(jnp.asarray(z)), scipy.stats.norm.logpdf(z).sum(), rtol=1e-6)
+    np.testing.assert_allclose(
+        prior.apply({}, None).log_prob(jnp.asarray(z)), scipy.stats.norm.logpdf(z).sum(), rtol=1e-6
+    )
 
 
 def plain_autoencoder():

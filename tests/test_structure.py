@@ -14,10 +14,10 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian"},
-    {"counts", "distributions", "pixels", "student_t"},
-    {"draws", "layers"},
-    {"networks"},
+    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "raster"},
+    {"counts", "distributions", "pixels", "structured", "student_t"},
+    {"divergence", "draws", "layers", "priors"},
+    {"autoregressive_pixels", "networks"},
     {"model"},
     {"linear", "bounds", "codes", "denoising", "latent"},
     {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},

@@ -23,7 +23,8 @@ from tqdm import trange
 
 from experiments.foundations import command, linear_models_figure
 from jaxvae import bounds, linear, training
-from jaxvae.distributions import LOG_2PI, Normal, kl
+from jaxvae.distributions import LOG_2PI, Normal
+from jaxvae.divergence import kl
 from jaxvae.run import RunError
 from jaxvae.types import Array, Key, Params
 
