@@ -118,15 +118,15 @@ class AutoregressivePixels:
         def step(carry: tuple, at: tuple) -> tuple[tuple, None]:
             image, below = carry
             position, key = at
-            pixel = relu(_product(raster.before_one(image, *position, radius), self.first, self.maps[position]))
+            pixel = relu(_product(raster.before_one(image, position, radius), self.first, self.maps[position]))
             kept = []
             for layer, weights, bias in zip(below, self.hidden, self.hidden_bias, strict=True):
-                layer = raster.written(layer, *position, hidden_radius, pixel)
-                around = raster.before_one(layer, *position, hidden_radius, itself=True)
+                layer = raster.written(layer, position, hidden_radius, pixel)
+                around = raster.before_one(layer, position, hidden_radius, itself=True)
                 pixel = pixel + relu(_product(around, weights, bias))
                 kept.append(layer)
             chosen = choose(self._of_features(pixel), key)
-            return (raster.written(image, *position, radius, chosen), tuple(kept)), None
+            return (raster.written(image, position, radius, chosen), tuple(kept)), None
 
         start = raster.border(empty, radius), (features,) * len(self.hidden)
         (image, _), _ = jax.lax.scan(step, start, (raster.positions(height, width), keys))

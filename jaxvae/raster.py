@@ -12,6 +12,8 @@ import jax.numpy as jnp
 
 from jaxvae.types import Array
 
+Position = tuple[Array, Array]  # the row [] and the column [] of a pixel
+
 
 def neighbours(radius: int) -> int:
     """How many pixels within `radius` rows and columns come before a pixel: 2 r (r + 1)."""
@@ -63,27 +65,27 @@ def before(image: Array, radius: int, *, itself: bool = False) -> Array:
     return jnp.concatenate([nothing, *windows[: neighbours(radius) + itself]], axis=2)
 
 
-def before_one(padded: Array, row: Array, column: Array, radius: int, *, itself: bool = False) -> Array:
+def before_one(padded: Array, position: Position, radius: int, *, itself: bool = False) -> Array:
     """The same for one pixel of an image with a border: [N, C].
 
     Args:
         padded: [H + r, W + 2r, C], of `border`.
-        row: [] of the pixel, in the image without its border.
-        column: [] of the pixel.
+        position: of the pixel, in the image without its border.
         radius: r.
         itself: the pixel too, as the last.
     """
     channels = padded.shape[-1]
-    window = jax.lax.dynamic_slice(padded, (row, column, 0), (radius + 1, 2 * radius + 1, channels))
+    window = jax.lax.dynamic_slice(padded, (*position, 0), (radius + 1, 2 * radius + 1, channels))
     return window.reshape(-1, channels)[: neighbours(radius) + itself]
 
 
-def written(padded: Array, row: Array, column: Array, radius: int, pixel: Array) -> Array:
+def written(padded: Array, position: Position, radius: int, pixel: Array) -> Array:
     """The image with a border, one of its pixels [C] set."""
+    row, column = position
     return jax.lax.dynamic_update_slice(padded, pixel[None, None], (row + radius, column + radius, 0))
 
 
-def positions(height: int, width: int) -> tuple[Array, Array]:
+def positions(height: int, width: int) -> Position:
     """The rows and the columns [H W] of an image's pixels, in the order of reading."""
     rows, columns = jnp.divmod(jnp.arange(height * width), width)
     return rows, columns

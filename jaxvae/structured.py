@@ -60,11 +60,11 @@ class StructuredNormal:
         radius = raster.radius_of(self.off_diagonal.shape[2])
         noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
-        def step(residual: Array, position: tuple[Array, Array]) -> tuple[Array, None]:
-            earlier = raster.before_one(residual, *position, radius)
+        def step(residual: Array, position: raster.Position) -> tuple[Array, None]:
+            earlier = raster.before_one(residual, position, radius)
             of_earlier = jnp.sum(self.off_diagonal[position] * earlier, axis=0)
             pixel = jnp.exp(-self.log_diagonal[position]) * (noise[position] - of_earlier)
-            return raster.written(residual, *position, radius, pixel), None
+            return raster.written(residual, position, radius, pixel), None
 
         empty = raster.border(jnp.zeros_like(self.mean), radius)
         residual, _ = jax.lax.scan(step, empty, raster.positions(height, width))

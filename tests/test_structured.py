@@ -103,7 +103,7 @@ def test_neighbours_of_one_pixel_are_those_of_all():
         everywhere = raster.before(image, radius, itself=itself)
         padded = raster.border(image, radius)
         for row, column in zip(*raster.positions(5, 4), strict=True):
-            one = raster.before_one(padded, row, column, radius, itself=itself)
+            one = raster.before_one(padded, (row, column), radius, itself=itself)
             np.testing.assert_array_equal(one, everywhere[row, column])
         assert everywhere.shape[2] == raster.neighbours(radius) + itself
         assert raster.radius_of(raster.neighbours(radius)) == radius
