@@ -19,7 +19,7 @@ LAYERS = [
     {"divergence", "draws", "layers", "priors"},
     {"autoregressive_pixels", "networks"},
     {"model"},
-    {"linear", "bounds", "codes", "denoising", "latent"},
+    {"linear", "bounds", "codes", "denoising", "dequantization", "latent", "perceptual"},
     {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
     {"importance", "parallel"},
 ]
