@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
-from jaxvae import bounds, training
+from jaxvae import bounds, losses, training
 from jaxvae.model import VAE
 from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder
 from jaxvae.run.command import command
@@ -227,8 +227,8 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
     """
     optimizer = build.optimizer_of(settings, num_steps)
 
-    def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, training.Metrics]:
-        loss = training.negative_bound(model, bounds.average, beta=lambda step: beta)
+    def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, losses.Metrics]:
+        loss = losses.negative_bound(model, bounds.average, beta=lambda step: beta)
         return training.steps(
             state,
             key,

@@ -1,9 +1,24 @@
 """Variational auto-encoders in JAX: a model yields terms, a bound reduces them, a step ascends the bound."""
 
-from jaxvae import distributions, divergence, draws, linear, networks, pixels, priors
-from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, elbo, iwae_bound
-from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
+from jaxvae import (
+    distributions,
+    divergence,
+    draws,
+    linear,
+    losses,
+    multisample,
+    networks,
+    onehot,
+    pixels,
+    priors,
+    renyi,
+    thermodynamic,
+    wake_sleep,
+)
+from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, bound, elbo, iwae_bound
+from jaxvae.draws import doubly_reparameterized, pathwise, score_function, sticking_the_landing, straight_through
 from jaxvae.evaluation import log_likelihood
+from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.model import VAE, Terms, autoencoder, standard_normal, vae
 from jaxvae.types import Network
 
@@ -35,20 +50,30 @@ __all__ = [
     "batched",
     "batched_elbo",
     "batched_iwae_bound",
+    "bound",
     "distributions",
     "divergence",
     "doubly_reparameterized",
     "draws",
     "elbo",
+    "generalized_doubly_reparameterized",
     "iwae_bound",
     "linear",
     "load",
     "log_likelihood",
+    "losses",
+    "multisample",
     "networks",
+    "onehot",
     "pathwise",
     "pixels",
     "priors",
+    "renyi",
+    "score_function",
     "standard_normal",
     "sticking_the_landing",
+    "straight_through",
+    "thermodynamic",
     "vae",
+    "wake_sleep",
 ]

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
 from jaxvae.distributions import Bernoulli, Categorical, Laplace, Normal, softplus
+from jaxvae.onehot import OneHot
 from jaxvae.types import Array, Distribution
 
 
@@ -29,8 +30,9 @@ def closed_kl(q: Distribution, p: Distribution) -> Array | None:
         case Bernoulli(), Bernoulli():
             return jnp.sum(sigmoid(q.logits) * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits))
         case Categorical(), Categorical():
-            log_q, log_p = log_softmax(q.logits), log_softmax(p.logits)
-            return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
+            return _kl_classes(q.logits, p.logits)
+        case OneHot(), OneHot():
+            return _kl_classes(q.logits, p.logits)
         case _:
             return None
 
@@ -61,6 +63,11 @@ def _kl_normal(q: Normal, p: Normal) -> Array:
     log_ratio = q._log_scale() - p._log_scale()
     shift = (q.mean - p.mean) * jnp.exp(-p._log_scale())
     return jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio)
+
+
+def _kl_classes(q_logits: Array, p_logits: Array) -> Array:
+    log_q, log_p = log_softmax(q_logits), log_softmax(p_logits)
+    return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
 
 
 def _kl_laplace(q: Laplace, p: Laplace) -> Array:

@@ -22,7 +22,7 @@ from benchmarks.timing import in_turns, rate, speed_ratio
 from jaxvae import log_likelihood
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Normal
-from jaxvae.training import negative_bound
+from jaxvae.losses import negative_bound
 
 ROOT = Path(__file__).parents[1]
 

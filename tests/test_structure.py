@@ -14,14 +14,16 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "raster"},
+    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "onehot", "raster"},
     {"counts", "distributions", "pixels", "structured", "student_t"},
-    {"divergence", "draws", "layers", "priors"},
-    {"autoregressive_pixels", "networks"},
-    {"model"},
+    {"divergence", "draws", "layers"},
+    {"autoregressive_pixels", "masked_normal", "networks", "priors"},
+    {"model", "vamp"},
     {"linear", "bounds", "codes", "denoising", "dequantization", "latent", "perceptual"},
-    {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
-    {"importance", "parallel"},
+    {"evaluation", "generalized", "losses", "multisample", "renyi", "thermodynamic"},
+    {"annealed", "decomposition", "gaps", "imputation", "wake_sleep"},
+    {"importance", "training"},
+    {"parallel"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 

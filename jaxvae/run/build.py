@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax.scipy.special import logit
 
-from jaxvae import bounds, draws, networks, training
+from jaxvae import bounds, draws, losses, networks, training
 from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
 from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.networks import Free, Outputs
@@ -143,7 +143,7 @@ def step_of(
         beta = optax.linear_schedule(0.0, objective.beta, objective.warmup_epochs * steps_per_epoch)
     elif objective.beta != 1:
         beta = optax.constant_schedule(objective.beta)
-    loss = training.negative_bound(
+    loss = losses.negative_bound(
         model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
     )
     return training.make_step(
