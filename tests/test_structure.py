@@ -14,7 +14,7 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "onehot", "raster"},
+    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "many_normals", "onehot", "raster"},
     {"counts", "distributions", "pixels", "structured", "student_t"},
     {"divergence", "draws", "layers"},
     {"autoregressive_pixels", "masked_normal", "networks", "priors"},
