@@ -240,7 +240,7 @@ def test_coordinates_of_the_autoregressive_density_see_the_earlier_ones_alone(si
     prior = learned(MaskedNormal, (size,), hidden=3 * size)
     rng = np.random.default_rng(0)
     params = {
-        name: jnp.asarray(rng.normal(size=leaf.shape), jnp.float32)
+        name: jnp.asarray(0.3 * rng.normal(size=leaf.shape), jnp.float32)
         for name, leaf in prior.init(jax.random.key(0), X).items()
     }
     made = MaskedNormal(**params)
