@@ -25,7 +25,7 @@ from experiments.new_folder import new_folder
 from jaxvae import training
 from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder, pictures
+from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder, pictures
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
@@ -82,7 +82,7 @@ def main(options: Options) -> int | None:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    config.check(settings)
+    config_check.check(settings)
     dataset = folder.data_of(settings)
     check_data(settings, dataset)
     clean = evaluate.held_out(dataset.test, config.binarization(settings))

@@ -1,6 +1,6 @@
 """What experiments on a run share: options checked, the run and its data opened, a function of each example mapped."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +33,27 @@ def at_least(smallest: float, **options: float) -> None:
             raise RunError(f"--{name.replace('_', '-')} {value} must be at least {smallest:g}")
 
 
-def open_examined(folder: Path) -> tuple[Run, Dataset]:
+def open_examined(folder: Path, structures: Sequence[str] = ("plain",)) -> tuple[Run, Dataset]:
     """A run, with the data that it was trained on.
 
     Args:
         folder: of the run.
+        structures: those that the experiment can examine.
 
     Returns:
         The run and its data.
 
     Raises:
-        RunError: the folder is no run, or the data has images of another shape than those that it was trained on.
+        RunError: the folder is no run, or one of another structure, or the data has images of another shape than those
+            that it was trained on.
         DataError: the data cannot be read.
     """
     run = open_run(folder)
+    if run.config.model.structure not in structures:
+        raise RunError(
+            f"{folder} was trained with --model.structure {run.config.model.structure}, and this experiment is about "
+            f"{' or '.join(structures)}: give another run"
+        )
     dataset = data_of(run.config)
     shape = dataset.train.images.shape[1:]
     if shape != run.image_shape:

@@ -28,7 +28,7 @@ from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
 from jaxvae import bounds, losses, training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder
+from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
@@ -79,7 +79,7 @@ def main(options: Options) -> int | None:
     """
     check(options)
     settings = settings_of(options)
-    config.check(settings)
+    config_check.check(settings)
     dataset = folder.data_of(settings)
     check_data(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])

@@ -119,10 +119,18 @@ class ConvEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> dict[str, Array]:
         """[H, W, C] -> {name: [*shape]}."""
-        for width in self.channels:
-            padding = tuple(jax.lax.padtype_to_pads(x.shape[:2], (3, 3), (2, 2), "SAME"))
-            x = _activated(self, Convolution(width, (3, 3), (2, 2), padding)(x))
-        return Heads(self.outputs, name="heads")(x.reshape(-1))
+        return Heads(self.outputs, name="heads")(_halved(self, x).reshape(-1))
+
+
+class MapsEncoder(ConvEncoder):
+    """The same halvings, then a linear map at every position: the outputs are small images."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> dict[str, Array]:
+        """[H, W, C] -> {name: [h, w, features]}."""
+        x, none = _halved(self, x), ((0, 0), (0, 0))
+        maps = {name: shape for name, shape in self.outputs if not isinstance(shape, Free)}
+        return {name: Convolution(shape[-1], (1, 1), (1, 1), none, name=name)(x) for name, shape in maps.items()}
 
 
 class Doubling(nn.Module):
@@ -154,14 +162,20 @@ class ConvDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: Array) -> dict[str, Array]:
         """[*latent] -> {name: [H, W, ...]}."""
-        size = next(output[:2] for _, output in self.outputs if not isinstance(output, Free))
-        sizes = [size]
+        smallest = self._sizes()[-1]
+        x = Dense(math.prod(smallest) * self.channels[0])(z.reshape(-1))
+        return self._doubled(_activated(self, x.reshape(*smallest, self.channels[0])))
+
+    def _sizes(self) -> list[tuple[int, ...]]:
+        """Of the image before each halving, and of the smallest."""
+        sizes = [next(output[:2] for _, output in self.outputs if not isinstance(output, Free))]
         for _ in self.channels:
             sizes.append(tuple(math.ceil(length / 2) for length in sizes[-1]))
-        *larger, smallest = sizes
-        x = Dense(math.prod(smallest) * self.channels[0])(z.reshape(-1))
-        x = _activated(self, x.reshape(*smallest, self.channels[0]))
-        for channels, (rows, columns) in zip(self.channels[1:], reversed(larger[1:]), strict=True):
+        return sizes
+
+    def _doubled(self, x: Array) -> dict[str, Array]:
+        """[h, w, channels] -> {name: [H, W, ...]}."""
+        for channels, (rows, columns) in zip(self.channels[1:], reversed(self._sizes()[1:-1]), strict=True):
             x = _activated(self, Doubling(channels)(x)[:rows, :columns])
         return {name: self._head(name, output, x) for name, output in self.outputs}
 
@@ -170,6 +184,23 @@ class ConvDecoder(nn.Module):
             return self.param(name, output.first_value, output.shape)
         rows, columns, *rest = output
         return Doubling(math.prod(rest), name=name)(features)[:rows, :columns].reshape(output)
+
+
+class MapsDecoder(ConvDecoder):
+    """The same doublings of a small image, after a convolution of it."""
+
+    @nn.compact
+    def __call__(self, z: Array) -> dict[str, Array]:
+        """[h, w, features] -> {name: [H, W, ...]}."""
+        return self._doubled(_activated(self, Convolution(self.channels[0], (3, 3), (1, 1), ((1, 1), (1, 1)))(z)))
+
+
+def _halved(network: ConvEncoder, x: Array) -> Array:
+    """A halving for each number of maps."""
+    for width in network.channels:
+        padding = tuple(jax.lax.padtype_to_pads(x.shape[:2], (3, 3), (2, 2), "SAME"))
+        x = _activated(network, Convolution(width, (3, 3), (2, 2), padding)(x))
+    return x
 
 
 def _activated(network: ConvEncoder | ConvDecoder, x: Array) -> Array:

@@ -12,7 +12,7 @@ from jaxvae.divergence import closed_kl
 from jaxvae.draws import Draw, pathwise
 from jaxvae.priors import Prior
 from jaxvae.priors import standard_normal as standard_normal  # the prior of most models, named here too
-from jaxvae.types import Array, Distribution, Key, Network, Params
+from jaxvae.types import Array, Distribution, Event, Key, Network, Params
 
 
 class Terms(NamedTuple):
@@ -28,11 +28,11 @@ class Terms(NamedTuple):
 class VAE(NamedTuple):
     """A model. It hashes, so it is a static argument under `jit`."""
 
-    init: Callable[[Key, Array], Params]  # (key, x)         -> params
+    init: Callable[[Key, Event], Params]  # (key, x)         -> params
     prior: Callable[[Params], Distribution]  # (params)         -> distribution over z
-    posterior: Callable[[Params, Array], Distribution]  # (params, x)      -> distribution over z
-    likelihood: Callable[[Params, Array], Distribution]  # (params, z)      -> distribution over x
-    terms: Callable[[Key, Params, Array], Terms]  # (key, params, x) -> Terms
+    posterior: Callable[[Params, Event], Distribution]  # (params, x)      -> distribution over z
+    likelihood: Callable[[Params, Event], Distribution]  # (params, z)      -> distribution over x
+    terms: Callable[[Key, Params, Event], Terms]  # (key, params, x) -> Terms
     sample: Callable[[Key, Params], Array]  # (key, params)    -> x
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxvae.layers import MLP, Activation, ConvDecoder, ConvEncoder, Outputs
+from jaxvae.layers import MLP, Activation, ConvDecoder, ConvEncoder, MapsDecoder, MapsEncoder, Outputs
 from jaxvae.layers import Free as Free  # an output of the networks, named here too
 from jaxvae.types import Array, Network, Params
 
@@ -188,6 +188,30 @@ def residual_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[N
     encoder = conv_encoder((32, 64), encoder_outputs, activation=nn.gelu, normalise=True, blocks=1)
     decoder = conv_decoder((64, 32), decoder_outputs, activation=nn.gelu, normalise=True, blocks=1)
     return encoder, decoder
+
+
+def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+    """`residual_pair` between an image and a smaller image: [H, W, C] to [H/4, W/4, features], and back.
+
+    Args:
+        encoder_outputs: shapes [h, w, features] with h and w a quarter of H and W, rounded up.
+        decoder_outputs: of p(x|z), shapes [H, W, ...].
+
+    Returns:
+        The encoder and the decoder.
+
+    Example:
+        >>> encoder, decoder = maps_pair({"encoding": (7, 7, 16)}, {"logits": (28, 28, 1)})
+        >>> params = encoder.init(jax.random.key(0), jnp.zeros((28, 28, 1)))
+        >>> encoder.apply(params, jnp.zeros((28, 28, 1)))["encoding"].shape
+        (7, 7, 16)
+
+    Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning" (2017), section 4.1, with
+    fewer maps.
+    """
+    encoder = MapsEncoder((32, 64), tuple(encoder_outputs.items()), nn.gelu, True, 1)
+    decoder = MapsDecoder((64, 32), tuple(decoder_outputs.items()), nn.gelu, True, 1)
+    return pure(encoder), pure(decoder)
 
 
 def with_output_bias(params: Params, output: str, bias: Array) -> Params:

@@ -148,7 +148,7 @@ def over_examples(
     mapped = jax.pmap(of_part, axis_name=AXIS, devices=devices)
 
     def of_batch(keys: Key, params: Params, xs: Array) -> Any:
-        _check_divides(len(xs), devices)
+        _check_divides(len(keys), devices)
         keys, xs = dealt((keys, xs), devices)
         return first(mapped(keys, params, xs))
 

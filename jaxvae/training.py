@@ -15,7 +15,8 @@ import optax
 from jaxvae.losses import Loss, Metrics
 from jaxvae.types import Array, Key, Params
 
-Prepare = Callable[[Key, Array], Array]  # (key, stored example) -> x
+Data = Any  # a tree of arrays with one leading axis of examples: images [N, H, W, C], or (images, labels [N])
+Prepare = Callable[[Key, Any], Any]  # (key, stored example) -> x
 Across = Callable[[Any], Any]  # a tree of means over a part of the batch -> of means over the whole batch
 Part = Callable[[Any], Any]  # a tree of arrays [B, ...] over the whole batch -> over this device's part of it
 
@@ -52,6 +53,18 @@ def start(params: Params, optimizer: optax.GradientTransformation, *, averaged: 
     """
     average = jax.tree.map(jnp.copy, params) if averaged else None
     return State(jnp.zeros((), jnp.int32), params, average, optimizer.init(params), extra)
+
+
+def num_examples(data: Data) -> int:
+    """The length of the leading axis.
+
+    Args:
+        data: a tree of arrays [N, ...].
+
+    Returns:
+        N.
+    """
+    return len(jax.tree.leaves(data)[0])
 
 
 def alone(tree: Any) -> Any:
@@ -119,7 +132,7 @@ def make_step(
 def steps(
     state: State,
     key: Key,
-    data: Array,
+    data: Data,
     *,
     step: Step,
     prepare: Prepare,
@@ -136,7 +149,7 @@ def steps(
     Args:
         state: before the steps. Its `step` tells the position in the epoch.
         key: of the whole run, the same at every call.
-        data: [N, *event] the stored examples, uint8 pixels for instance.
+        data: [N, *event] the stored examples, uint8 pixels for instance, or a tree of such arrays.
         step: made by `make_step`.
         prepare: (key, stored example) -> x: `grey`, `dynamic_binarization`, or your own.
         batch_size: B ≤ N.
@@ -150,25 +163,29 @@ def steps(
     Raises:
         ValueError: there are fewer examples than one batch, or `length` is not between one and the steps of an epoch.
     """
-    flat = data.reshape(len(data), -1)  # XLA gathers rows of one axis faster than images
+    # XLA gathers rows of one axis faster than images
+    flat = jax.tree.map(lambda leaf: leaf.reshape(len(leaf), -1), data)
     one = _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, part=part)
 
     def of_rows(state: State, rows: Array) -> tuple[State, Metrics]:
         rows = part(rows)
-        return one(state, flat[rows].reshape(len(rows), *data.shape[1:]))
+        stored = jax.tree.map(lambda kept, leaf: kept[rows].reshape(len(rows), *leaf.shape[1:]), flat, data)
+        return one(state, stored)
 
-    return jax.lax.scan(of_rows, state, visits(key, state.step, len(data), batch_size=batch_size, length=length))
+    order = visits(key, state.step, num_examples(data), batch_size=batch_size, length=length)
+    return jax.lax.scan(of_rows, state, order)
 
 
 def streamed(
-    state: State, key: Key, batches: Array, *, step: Step, prepare: Prepare, batch_size: int, part: Part = alone
+    state: State, key: Key, batches: Data, *, step: Step, prepare: Prepare, batch_size: int, part: Part = alone
 ) -> tuple[State, Metrics]:
     """The next steps as one scan over batches that come from elsewhere: the run that `steps` makes, bit for bit.
 
     Args:
         state: before the steps.
         key: of the whole run, the same at every call.
-        batches: [L, B, *event] the stored examples that `visits` names; where devices share them, this device's part.
+        batches: [L, B, *event] the stored examples that `visits` names, or a tree of such arrays; where devices share
+            them, this device's part.
         step: made by `make_step`.
         prepare: (key, stored example) -> x.
         batch_size: B, of all devices together.
@@ -219,11 +236,11 @@ def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length:
 
 def _one_batch(
     key: Key, *, step: Step, prepare: Prepare, batch_size: int, part: Part
-) -> Callable[[State, Array], tuple[State, Metrics]]:
+) -> Callable[[State, Any], tuple[State, Metrics]]:
     """A step on stored examples. All its randomness comes from (key, the number of steps taken)."""
     _, key_steps = jax.random.split(key)
 
-    def one(state: State, stored: Array) -> tuple[State, Metrics]:
+    def one(state: State, stored: Any) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
         keys_x, keys_loss = part((jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)))
         return step(state, keys_loss, jax.vmap(prepare)(keys_x, stored))

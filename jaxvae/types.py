@@ -9,20 +9,21 @@ Array = jax.Array
 Key = jax.Array  # a typed key, made by `jax.random.key`
 Params = Any  # a tree of arrays
 Shape = tuple[int, ...]
+Event = Any  # what a distribution is over: an array, or a tree of them where z has several parts
 
 
 class Distribution(Protocol):
     """One event, no batch axes: a pytree of arrays with a way to draw and a density."""
 
-    def sample(self, key: Key) -> Array:
+    def sample(self, key: Key) -> Event:
         """One draw."""
         ...
 
-    def log_prob(self, value: Array) -> Array:
+    def log_prob(self, value: Event) -> Array:
         """The log density of one event, [], in nats."""
         ...
 
-    def expectation(self) -> Array:
+    def expectation(self) -> Event:
         """The expected event."""
         ...
 

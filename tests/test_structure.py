@@ -14,16 +14,26 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 # From the bottom up: a file of the core imports what lies in a lower layer only.
 LAYERS = [
     {"types"},
-    {"continuous_bernoulli", "convolution", "gamma_ratio", "hamiltonian", "many_normals", "onehot", "raster"},
+    {
+        "code_prior",
+        "continuous_bernoulli",
+        "convolution",
+        "gamma_ratio",
+        "hamiltonian",
+        "many_normals",
+        "onehot",
+        "quadrants",
+        "raster",
+    },
     {"counts", "distributions", "pixels", "structured", "student_t"},
     {"divergence", "draws", "layers"},
     {"autoregressive_pixels", "masked_normal", "networks", "priors"},
     {"model", "vamp"},
-    {"linear", "bounds", "codes", "denoising", "dequantization", "latent", "perceptual"},
+    {"linear", "bounds", "codes", "conditional", "denoising", "dequantization", "hierarchical", "latent", "perceptual"},
     {"evaluation", "generalized", "losses", "multisample", "renyi", "thermodynamic"},
-    {"annealed", "decomposition", "gaps", "imputation", "wake_sleep"},
+    {"annealed", "decomposition", "gaps", "imputation", "quantized", "wake_sleep"},
     {"importance", "training"},
-    {"parallel"},
+    {"lagging", "parallel"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 

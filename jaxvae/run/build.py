@@ -8,12 +8,17 @@ import numpy as np
 import optax
 from jax.scipy.special import logit
 
-from jaxvae import bounds, draws, losses, networks, training
+from jaxvae import bounds, draws, losses, multisample, networks, training
 from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
+from jaxvae.generalized import generalized_doubly_reparameterized
+from jaxvae.lagging import make_leading_step
 from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.networks import Free, Outputs
 from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
+from jaxvae.renyi import renyi
+from jaxvae.run import RunError, structures
 from jaxvae.run import config as configuration
+from jaxvae.thermodynamic import thermodynamic
 from jaxvae.types import Distribution, Params, Shape
 
 PAIRS = {
@@ -26,8 +31,9 @@ ESTIMATORS = {
     "pathwise": draws.pathwise,
     "sticking-the-landing": draws.sticking_the_landing,
     "doubly-reparameterized": draws.doubly_reparameterized,
+    "generalized-doubly-reparameterized": draws.pathwise,  # `generalized` replaces the draw
+    "score-function": draws.score_function,
 }
-REDUCTIONS = {"elbo": bounds.average, "iwae": bounds.importance_weighted}
 
 
 def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
@@ -42,16 +48,23 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     """
     likelihood, pixel_outputs = _likelihood(config.model, image_shape)
     pair = PAIRS[config.model.network]
+    if config.model.structure in structures.MODELS:
+        cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
+        parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)
+        return structures.MODELS[config.model.structure](config.model, image_shape, parts)
     encoder, decoder = pair(Normal.parameters((config.model.latent,)), pixel_outputs)
     if config.precision == "bf16":
         encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
-    return vae(
+    model = vae(
         encoder=encoder,
         decoder=decoder,
         prior=standard_normal((config.model.latent,)),
         likelihood=likelihood,
         draw=ESTIMATORS[config.objective.estimator],
     )
+    if config.objective.estimator == "generalized-doubly-reparameterized":
+        return generalized_doubly_reparameterized(model)
+    return model
 
 
 def _likelihood(model: configuration.Model, shape: Shape) -> tuple[Callable[..., Distribution], Outputs]:
@@ -88,9 +101,7 @@ def from_mean_pixel(params: Params, likelihood: str, mean: np.ndarray) -> Params
         "mean": jnp.asarray(mean, jnp.float32),
     }
     if likelihood in ("categorical", "logistic-mixture"):
-        raise configuration.RunError(
-            f"--model.mean-bias has no meaning for --model.likelihood {likelihood}: leave it out"
-        )
+        raise RunError(f"--model.mean-bias has no meaning for --model.likelihood {likelihood}: leave it out")
     output = "logits" if "bernoulli" in likelihood else "mean"
     return params | {"decoder": networks.with_output_bias(params["decoder"], output, start[output])}
 
@@ -137,18 +148,80 @@ def step_of(
     Returns:
         (state, keys, xs) -> (state, metrics).
     """
-    objective = config.objective
-    beta = None
-    if objective.warmup_epochs:
-        beta = optax.linear_schedule(0.0, objective.beta, objective.warmup_epochs * steps_per_epoch)
-    elif objective.beta != 1:
-        beta = optax.constant_schedule(objective.beta)
-    loss = losses.negative_bound(
-        model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
-    )
+    loss = loss_of(config, model, num_steps=config.epochs * steps_per_epoch, across=across)
+    if config.objective.encoder_steps:
+        return make_leading_step(
+            loss,
+            optimizer,
+            num_encoder_steps=config.objective.encoder_steps,
+            until=config.objective.encoder_epochs * steps_per_epoch,
+            decay=config.optimizer.average,
+            across=across,
+        )
     return training.make_step(
         loss, optimizer, decay=config.optimizer.average, across=across, accumulate=config.accumulate
     )
+
+
+def loss_of(
+    config: configuration.Config, model: VAE, *, num_steps: int, across: training.Across = training.alone
+) -> losses.Loss:
+    """What training descends.
+
+    Args:
+        config: of a run.
+        model: made by `model_of`.
+        num_steps: of the whole run, for the schedules.
+        across: `jaxvae.parallel.average` where devices share the batch.
+
+    Returns:
+        The loss.
+    """
+    if config.model.structure in structures.LOSSES:
+        return structures.LOSSES[config.model.structure](model)
+    objective = config.objective
+    k = objective.num_samples
+    if objective.free_bits is not None:
+        return losses.negative_elbo(model, losses.free_bits(objective.free_bits), num_samples=k, across=across)
+    if objective.capacity is not None:
+        target = optax.linear_schedule(0.0, objective.capacity, num_steps)
+        cost = losses.capacity(target, gamma=objective.beta)
+        return losses.negative_elbo(model, cost, num_samples=k, across=across)
+    if objective.bound == "piwae":
+        groups = multisample.grouped(num_groups=objective.groups)
+        return losses.parted(model, for_decoder=bounds.importance_weighted, for_encoder=groups, num_samples=k)
+    beta = _beta(objective, num_steps / config.epochs)
+    return losses.negative_bound(model, reduction_of(objective), num_samples=k, beta=beta, at_once=config.remat)
+
+
+def _beta(objective: configuration.Objective, steps_per_epoch: float) -> optax.Schedule | None:
+    """The weight of the latent part over the steps; None for the bound itself."""
+    if objective.warmup_epochs:
+        return optax.linear_schedule(0.0, objective.beta, round(objective.warmup_epochs * steps_per_epoch))
+    if objective.cycle_epochs:
+        return losses.cyclical(period=round(objective.cycle_epochs * steps_per_epoch), top=objective.beta)
+    return None if objective.beta == 1 else optax.constant_schedule(objective.beta)
+
+
+def reduction_of(objective: configuration.Objective) -> bounds.Reduction:
+    """The reduction of terms that is the configured bound.
+
+    Args:
+        objective: of a configuration.
+
+    Returns:
+        The reduction; for piwae that of the decoder, which is the bound it reports.
+    """
+    table: dict[str, Callable[[], bounds.Reduction]] = {
+        "elbo": lambda: bounds.average,
+        "iwae": lambda: bounds.importance_weighted,
+        "renyi": lambda: renyi(alpha=objective.alpha),
+        "ciwae": lambda: multisample.combined(beta=objective.elbo_share),
+        "miwae": lambda: multisample.grouped(num_groups=objective.groups),
+        "piwae": lambda: bounds.importance_weighted,
+        "tvo": lambda: thermodynamic(objective.intervals),
+    }
+    return table[objective.bound]()
 
 
 def prepare_of(config: configuration.Config) -> training.Prepare:
@@ -158,9 +231,11 @@ def prepare_of(config: configuration.Config) -> training.Prepare:
         config: of a run.
 
     Returns:
-        (key, stored example) -> x [H, W, C] in [0, 1]: a fresh draw of every pixel, or the example as it is.
+        (key, stored example) -> x [H, W, C] in [0, 1]: a fresh draw of every pixel, or the example as it is; with its
+        label where the model is told it.
     """
-    return training.dynamic_binarization if configuration.binarization(config) == "dynamic" else training.grey
+    of_image = training.dynamic_binarization if configuration.binarization(config) == "dynamic" else training.grey
+    return structures.prepared(config, of_image)
 
 
 def bound_of(config: configuration.Config) -> Callable:
@@ -172,5 +247,4 @@ def bound_of(config: configuration.Config) -> Callable:
     Returns:
         (model, key, params, x) -> [], in nats.
     """
-    bound = {"elbo": bounds.elbo, "iwae": bounds.iwae_bound}[config.objective.bound]
-    return partial(bound, num_samples=config.objective.num_samples)
+    return partial(bounds.bound(reduction_of(config.objective)), num_samples=config.objective.num_samples)

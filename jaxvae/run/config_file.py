@@ -11,7 +11,11 @@ from typing import Any, Literal
 from jaxvae.run import RunError
 from jaxvae.run.config import Config
 
-LATER = {"stream", "accumulate", "remat", "precision"}  # runs of an older version do not have them, and did without
+# Runs of an older version do not have them, and did without.
+LATER = {"stream", "accumulate", "remat", "precision", "structure", "classes", "quadrants", "layers", "codes"} | {
+    *("posterior", "flows", "amortised", "prior", "components", "alpha", "elbo_share", "groups", "intervals"),
+    *("cycle_epochs", "free_bits", "capacity", "encoder_steps", "encoder_epochs"),
+}
 
 
 def write(config: Config, path: Path, *, command: str) -> None:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxvae import evaluation, parallel, training
 from jaxvae.model import VAE
-from jaxvae.run import build, hosts
+from jaxvae.run import build, hosts, structures
 from jaxvae.run import config as configuration
 from jaxvae.run.data import Dataset, Split
 from jaxvae.types import Array, Key, Params
@@ -36,9 +36,25 @@ def held_out(split: Split, binarize: str) -> Array:
     Returns:
         [N, H, W, C] in [0, 1].
     """
-    prepare = training.dynamic_binarization if binarize == "dynamic" else training.grey
-    keys = jax.random.split(jax.random.key(HELD_OUT_KEY), len(split.images))
-    return jax.jit(jax.vmap(prepare))(keys, jnp.asarray(split.images))
+    return _prepared(training.dynamic_binarization if binarize == "dynamic" else training.grey, split.images)
+
+
+def as_seen(config: configuration.Config, split: Split) -> Any:
+    """Held-out examples as the model of a run takes them: `held_out` images, with their labels where it is told them.
+
+    Args:
+        config: of the run.
+        split: of its data.
+
+    Returns:
+        [N, H, W, C] in [0, 1], or those and labels [N].
+    """
+    return _prepared(build.prepare_of(config), structures.stored(config, split))
+
+
+def _prepared(prepare: training.Prepare, stored: training.Data) -> Any:
+    keys = jax.random.split(jax.random.key(HELD_OUT_KEY), training.num_examples(stored))
+    return jax.jit(jax.vmap(prepare))(keys, jax.tree.map(jnp.asarray, stored))
 
 
 def mean_image(images: np.ndarray) -> np.ndarray:
@@ -66,7 +82,7 @@ class Monitor:
             dataset: of the run.
         """
         self.name = "test" if dataset.valid is None else "valid"
-        self._xs = held_out(dataset.valid or dataset.test, configuration.binarization(config))
+        self._xs = as_seen(config, dataset.valid or dataset.test)
         at_once = max(1, DRAWS_AT_ONCE // config.objective.num_samples)
         self._bound = _over_seeds(config, partial(mean_bound, build.bound_of(config), model, at_once=at_once))
 
@@ -84,7 +100,7 @@ class Monitor:
 
 @partial(jax.jit, static_argnums=(0, 1), static_argnames="at_once")
 def mean_bound(
-    bound: Callable[..., Array], model: VAE, key: Key, params: Params, xs: Array, *, at_once: int = 1000
+    bound: Callable[..., Array], model: VAE, key: Key, params: Params, xs: training.Data, *, at_once: int = 1000
 ) -> Array:
     """The mean of a per-example bound over a data set, some examples at a time.
 
@@ -93,15 +109,16 @@ def mean_bound(
         model: of the run.
         key: split into one for each example.
         params: of the model.
-        xs: [N, *event].
+        xs: [N, *event], or a tree of such arrays.
         at_once: how many examples; the number is the same.
 
     Returns:
         [] nats.
     """
-    keys = jax.random.split(key, len(xs))
+    count = training.num_examples(xs)
+    keys = jax.random.split(key, count)
     return jnp.mean(
-        jax.lax.map(lambda pair: bound(model, pair[0], params, pair[1]), (keys, xs), batch_size=min(at_once, len(xs)))
+        jax.lax.map(lambda pair: bound(model, pair[0], params, pair[1]), (keys, xs), batch_size=min(at_once, count))
     )
 
 
@@ -113,7 +130,7 @@ def log_likelihoods(
     model: VAE,
     key: Key,
     params: Params,
-    xs: Array,
+    xs: training.Data,
     *,
     num_samples: int,
     batch_size: int = 20,
@@ -126,7 +143,7 @@ def log_likelihoods(
         model: of the run.
         key: split into one for each example.
         params: of the model.
-        xs: [N, *event].
+        xs: [N, *event], or a tree of such arrays.
         num_samples: k.
         batch_size: examples in one call, on each device.
         show: the progress bar's label; None shows none.
@@ -135,20 +152,22 @@ def log_likelihoods(
     Returns:
         [N] nats.
     """
-    batch_size = min(batch_size * max(1, len(devices)), len(xs))
+    count = training.num_examples(xs)
+    batch_size = min(batch_size * max(1, len(devices)), count)
     if len(devices) > 1:
         batch_size = math.ceil(batch_size / len(devices)) * len(devices)
         estimate = partial(_log_likelihood, model, num_samples)
         of_batch, params = parallel.over_examples(estimate, devices), parallel.copied(params, devices)
     else:
         of_batch = partial(_log_likelihoods_alone, model, num_samples)
-    keys = jax.random.split(key, len(xs))
+    keys = jax.random.split(key, count)
     estimates = []
-    for start in tqdm(range(0, len(xs), batch_size), desc=show, disable=show is None, unit=" batches"):
+    for start in tqdm(range(0, count, batch_size), desc=show, disable=show is None, unit=" batches"):
         # The last batch is filled up with examples that are then dropped, so that one program serves all.
-        rows = np.arange(start, start + batch_size) % len(xs)
-        estimates.append(np.asarray(of_batch(keys[rows], params, xs[rows])))
-    return np.concatenate(estimates)[: len(xs)]
+        rows = np.arange(start, start + batch_size) % count
+        chosen = jax.tree.map(lambda leaf, rows=rows: leaf[rows], xs)
+        estimates.append(np.asarray(of_batch(keys[rows], params, chosen)))
+    return np.concatenate(estimates)[:count]
 
 
 def _log_likelihood(model: VAE, num_samples: int, key: Key, params: Params, x: Array) -> Array:
@@ -183,26 +202,28 @@ def result(
         `test_elbo` and `test_nll` in nats, with standard errors over seeds where there are several, else over examples.
     """
     binarize = configuration.binarization(config)
-    xs = held_out(dataset.test, binarize)
+    xs = as_seen(config, dataset.test)
+    count = training.num_examples(xs)
     seeds = config.num_seeds
     of_seed = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(seeds)] if seeds > 1 else [params]
     evaluated: dict[str, list[np.ndarray]] = {"test_elbo": [], "test_kl": [], "test_log_likelihood": []}
-    examples = min(config.evaluation.examples or len(xs), len(xs))
-    if config.evaluation.num_samples:
+    examples = min(config.evaluation.examples or count, count)
+    nll_k = config.evaluation.num_samples if _has_weights(model, of_seed[0], xs) else 0
+    if nll_k:
         evaluated["test_nll"] = []
     for index, seed_params in enumerate(of_seed):
         log_likelihood, kl = _mean_terms(model, jax.random.key(2), seed_params, xs)
         evaluated["test_elbo"].append(np.asarray(log_likelihood - kl))
         evaluated["test_kl"].append(np.asarray(kl))
         evaluated["test_log_likelihood"].append(np.asarray(log_likelihood))
-        if config.evaluation.num_samples:
+        if nll_k:
             label = f"log p(x), seed {config.seed + index}" if seeds > 1 else "log p(x)"
             estimates = log_likelihoods(
                 model,
                 jax.random.key(3),
                 seed_params,
-                xs[:examples],
-                num_samples=config.evaluation.num_samples,
+                jax.tree.map(lambda leaf: leaf[:examples], xs),
+                num_samples=nll_k,
                 show=label if hosts.is_first() else None,
                 devices=devices,
             )
@@ -210,18 +231,24 @@ def result(
     numbers: dict[str, Any] = {}
     for name, per_seed in evaluated.items():
         numbers |= _mean_and_error(name, np.stack(per_seed))
-    return numbers | {"protocol": _protocol(config, dataset, binarize, examples) | speed}
+    return numbers | {"protocol": _protocol(config, dataset, binarize, nll_k, examples) | speed}
+
+
+def _has_weights(model: VAE, params: Params, xs: training.Data) -> bool:
+    """Whether log p(x) can be estimated by importance sampling."""
+    first = jax.tree.map(lambda leaf: leaf[0], xs)
+    return jax.eval_shape(model.terms, jax.random.key(0), params, first).log_weight is not None
 
 
 @partial(jax.jit, static_argnums=0)
-def _mean_terms(model: VAE, key: Key, params: Params, xs: Array) -> tuple[Array, Array]:
+def _mean_terms(model: VAE, key: Key, params: Params, xs: training.Data) -> tuple[Array, Array]:
     """log p(x|z) and the KL of each example, [N] each, by one draw."""
 
     def of_example(pair: tuple[Key, Array]) -> tuple[Array, Array]:
         terms = model.terms(pair[0], params, pair[1])
         return terms.log_likelihood, jnp.sum(terms.kl)
 
-    return jax.lax.map(of_example, (jax.random.split(key, len(xs)), xs), batch_size=1000)
+    return jax.lax.map(of_example, (jax.random.split(key, training.num_examples(xs)), xs), batch_size=1000)
 
 
 def _mean_and_error(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -233,16 +260,18 @@ def _mean_and_error(name: str, values: np.ndarray) -> dict[str, Any]:
     return row | {f"{name}_of_each_seed": means.tolist()} if len(means) > 1 else row
 
 
-def _protocol(config: configuration.Config, dataset: Dataset, binarize: str, examples: int) -> dict[str, Any]:
-    return {
+def _protocol(
+    config: configuration.Config, dataset: Dataset, binarize: str, nll_k: int, examples: int
+) -> dict[str, Any]:
+    return structures.protocol(config.model) | {
         "dataset": dataset.name,
         "split": dataset.split,
         "binarisation": BINARISATION.get(dataset.name, binarize),
         "bound": config.objective.bound,
         "k": config.objective.num_samples,
         "elbo_draws": 1,
-        "nll_k": config.evaluation.num_samples,
-        "nll_examples": examples if config.evaluation.num_samples else 0,
+        "nll_k": nll_k,
+        "nll_examples": examples if nll_k else 0,
         "test_examples": len(dataset.test.images),
         "seeds": [config.seed + s for s in range(config.num_seeds)],
         "standard_error": "over seeds" if config.num_seeds > 1 else "over test examples",

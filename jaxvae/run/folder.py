@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config_file
+from jaxvae.run import RunError, build, config_file, structures
 from jaxvae.run import config as configuration
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
@@ -138,10 +138,11 @@ def initial_state(
     optimizer = build.optimizer_of(config, num_steps)
 
     def start(key: jax.Array) -> training.State:
-        params = model.init(jax.random.fold_in(key, 0), jnp.zeros(image_shape))
+        params = model.init(jax.random.fold_in(key, 0), structures.blank(config, image_shape))
         if mean_image is not None:
             params = build.from_mean_pixel(params, config.model.likelihood, mean_image)
-        return training.start(params, optimizer, averaged=config.optimizer.average is not None)
+        params, extra = structures.parted(config, params)
+        return training.start(params, optimizer, averaged=config.optimizer.average is not None, extra=extra)
 
     return (start if config.num_seeds == 1 else jax.vmap(start))(seed_keys(config))
 
@@ -155,7 +156,7 @@ def evaluated_params(state: training.State) -> Params:
     Returns:
         The params.
     """
-    return state.params if state.average is None else state.average
+    return structures.whole(state.params if state.average is None else state.average, state.extra)
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -1,22 +1,26 @@
 """The pictures of a run: what the model makes of test images, and the curves of its training."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.run import config as configuration
-from jaxvae.run import figures, logs
+from jaxvae.run import figures, logs, pictured
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.evaluate import held_out
+from jaxvae.run.evaluate import as_seen
 from jaxvae.types import Array, Key, Params
 
 QUANTILES = (0.02, 0.98)  # of the prior, the borders of the 2-D manifold
 CODES = 2000  # how many test examples the latent scatter shows
+NEW = 100  # how many new images are shown
 
 
 def draw(folder: Path, config: configuration.Config, model: VAE, params: Params, dataset: Dataset) -> None:
@@ -31,18 +35,24 @@ def draw(folder: Path, config: configuration.Config, model: VAE, params: Params,
     """
     place = folder / "figures"
     place.mkdir(exist_ok=True)
+    how = pictured.pictured(config, dataset.test.images.shape[1:])
     test = spread(dataset.test, CODES)
-    xs = held_out(test, configuration.binarization(config))
-    shown = held_out(spread(dataset.test, 36), configuration.binarization(config))
-    figures.reconstructions(place / "reconstructions.png", np.asarray(shown), reconstruct(model, params, shown))
-    figures.samples(
-        place / "samples.png",
-        prior_means(model, jax.random.key(4), params, num_samples=100),
-        title="Samples from the prior",
-        caption="The decoder's mean for 100 draws z ~ p(z): look for whole, varied shapes.",
+    xs, shown = as_seen(config, test), as_seen(config, spread(dataset.test, 36))
+    figures.reconstructions(
+        place / "reconstructions.png",
+        np.asarray(jax.vmap(how.image)(shown)),
+        np.asarray(decode(model, params, _encode(model, params, shown), how.finish)),
     )
-    figures.latent_scatter(place / "latent.png", encode(model, params, xs), test.labels)
-    if config.model.latent == 2:
+    told = as_seen(config, spread(dataset.test, NEW))
+    keys = jax.random.split(jax.random.key(4), NEW)
+    rows = np.arange(NEW) % training.num_examples(told)  # a small test set is gone through again
+    zs = jax.vmap(lambda key, x: how.new(model, key, params, x))(keys, jax.tree.map(lambda leaf: leaf[rows], told))
+    means = np.asarray(decode(model, params, zs, how.finish))
+    figures.samples(place / "samples.png", means, title=how.title, caption=how.caption)
+    codes = jax.tree.leaves(how.code(_encode(model, params, xs)))
+    flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in codes], axis=1)
+    figures.latent_scatter(place / "latent.png", flat, test.labels)
+    if config.model.latent == 2 and config.model.structure == "plain":
         figures.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
     curves(folder, config)
 
@@ -86,7 +96,7 @@ def _curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _encode(model: VAE, params: Params, xs: Array) -> Array:
+def _encode(model: VAE, params: Params, xs: Any) -> Any:
     return jax.vmap(lambda x: model.posterior(params, x).expectation())(xs)
 
 
@@ -104,19 +114,25 @@ def encode(model: VAE, params: Params, xs: Array) -> np.ndarray:
     return np.asarray(_encode(model, params, xs))
 
 
-@partial(jax.jit, static_argnums=0)
-def decode(model: VAE, params: Params, zs: Array) -> Array:
+def the_mean(z: Any, mean: Array) -> Array:
+    """The mean of p(x|z) as it is."""
+    return mean
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def decode(model: VAE, params: Params, zs: Any, finish: Callable[[Any, Array], Array] = the_mean) -> Array:
     """The likelihood's mean at each code.
 
     Args:
         model: of the run.
         params: of one seed.
-        zs: [N, latent].
+        zs: [N, latent], or a tree of such arrays where the latent variable is one.
+        finish: (z, the mean) -> an image, where the mean is not one by itself.
 
     Returns:
         [N, *event] in [0, 1].
     """
-    return jnp.clip(jax.vmap(lambda z: model.likelihood(params, z).expectation())(zs), 0, 1)
+    return jnp.clip(jax.vmap(lambda z: finish(z, model.likelihood(params, z).expectation()))(zs), 0, 1)
 
 
 def reconstruct(model: VAE, params: Params, xs: Array) -> np.ndarray:

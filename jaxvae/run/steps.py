@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxvae import parallel, training
 from jaxvae.model import VAE
@@ -31,7 +30,7 @@ class Steps(NamedTuple):
 def steps_of(
     config: configuration.Config,
     model: VAE,
-    images: np.ndarray,
+    data: training.Data,
     *,
     first_step: int,
     devices: Sequence[jax.Device],
@@ -41,7 +40,7 @@ def steps_of(
     Args:
         config: of the run.
         model: made by `build.model_of`.
-        images: [N, H, W, C] of the training set.
+        data: [N, H, W, C] images of the training set, or those and their labels [N].
         first_step: the number of steps taken.
         devices: that share every batch, of all processes; JAX's default device alone if there are not several.
 
@@ -51,16 +50,16 @@ def steps_of(
     Raises:
         RunError: there are several seeds, and the images do not fit on the device.
     """
-    per_epoch = len(images) // config.batch_size
+    per_epoch = training.num_examples(data) // config.batch_size
     num_steps = config.epochs * per_epoch
     shared = len(devices) > 1
-    streaming = {"yes": True, "no": False, "auto": stream.does_not_fit(images)}[config.data.stream]
+    streaming = {"yes": True, "no": False, "auto": stream.does_not_fit(data)}[config.data.stream]
     if streaming and config.num_seeds > 1:
         raise RunError(
-            f"the {images.nbytes / 1e9:.1f} GB of training images do not fit on the device and have to be streamed, in "
-            f"another order for each of --num-seeds {config.num_seeds}: train one seed at a time"
+            f"the {stream.size_in_bytes(data) / 1e9:.1f} GB of training images do not fit on the device and have to be "
+            f"streamed, in another order for each of --num-seeds {config.num_seeds}: train one seed at a time"
         )
-    longest = min(LONGEST_CALL, stream.longest_call(images, config.batch_size)) if streaming else LONGEST_CALL
+    longest = min(LONGEST_CALL, stream.longest_call(data, config.batch_size)) if streaming else LONGEST_CALL
     calls = _calls(first_step, num_steps, per_epoch, longest)
     settings = {
         "step": build.step_of(
@@ -76,15 +75,15 @@ def steps_of(
     lengths = [length for _, length in calls]
     if shared:
         if streaming:
-            advance = _shared_stream(config, images, calls, settings, devices)
+            advance = _shared_stream(config, data, calls, settings, devices)
         else:
-            advance = _shared(config, images, settings, devices)
+            advance = _shared(config, data, settings, devices)
         return Steps(partial(parallel.copied, devices=devices), advance, parallel.first, lengths)
     if streaming:
-        return Steps(training.alone, _streamed(config, images, calls, settings), training.alone, lengths)
+        return Steps(training.alone, _streamed(config, data, calls, settings), training.alone, lengths)
     if config.num_seeds > 1 and jax.default_backend() == "cpu":
-        return Steps(_apart, _in_turn(config, images, settings), _together, lengths)
-    return Steps(training.alone, _alone(config, images, settings), training.alone, lengths)
+        return Steps(_apart, _in_turn(config, data, settings), _together, lengths)
+    return Steps(training.alone, _alone(config, data, settings), training.alone, lengths)
 
 
 def _calls(step: int, num_steps: int, per_epoch: int, longest: int) -> list[tuple[int, int]]:
@@ -102,7 +101,7 @@ def _key(config: configuration.Config) -> jax.Array:
     return (fold if config.num_seeds == 1 else jax.vmap(fold))(seed_keys(config))
 
 
-def _alone(config: configuration.Config, images: np.ndarray, settings: dict[str, Any]) -> Advance:
+def _alone(config: configuration.Config, stored: training.Data, settings: dict[str, Any]) -> Advance:
     """One device that holds the data; over seeds where there are several."""
     over_seeds = (lambda function: function) if config.num_seeds == 1 else partial(jax.vmap, in_axes=(0, 0, None))
 
@@ -110,14 +109,14 @@ def _alone(config: configuration.Config, images: np.ndarray, settings: dict[str,
     def run(state: training.State, key: jax.Array, data: jax.Array, *, length: int):
         return over_seeds(partial(training.steps, length=length, **settings))(state, key, data)
 
-    key, data = _key(config), jnp.asarray(images)
+    key, data = _key(config), jax.tree.map(jnp.asarray, stored)
     return lambda state, length: run(state, key, data, length=length)
 
 
-def _in_turn(config: configuration.Config, images: np.ndarray, settings: dict[str, Any]) -> Advance:
+def _in_turn(config: configuration.Config, stored: training.Data, settings: dict[str, Any]) -> Advance:
     """Seeds one after another: on a CPU faster than one program for all, whose matrices leave the cache."""
     run = jax.jit(partial(training.steps, **settings), donate_argnums=0, static_argnames="length")
-    keys, data = _apart(_key(config)), jnp.asarray(images)
+    keys, data = _apart(_key(config)), jax.tree.map(jnp.asarray, stored)
 
     def advance(states: list[training.State], length: int) -> tuple[list[training.State], list[dict[str, Any]]]:
         each = [run(state, key, data, length=length) for state, key in zip(states, keys, strict=True)]
@@ -138,31 +137,31 @@ def _together(trees: list[Any]) -> Any:
 
 def _shared(
     config: configuration.Config,
-    images: np.ndarray,
+    stored: training.Data,
     settings: dict[str, Any],
     devices: Sequence[jax.Device],
 ) -> Advance:
     """Several devices, each with a copy of the data."""
     compiled = cache(lambda length: parallel.steps(devices, length=length, **settings))
-    key, data = _key(config), parallel.copied(images, devices)
+    key, data = _key(config), parallel.copied(stored, devices)
     return lambda state, length: compiled(length)(state, key, data)
 
 
 def _streamed(
-    config: configuration.Config, images: np.ndarray, calls: list[tuple[int, int]], settings: dict[str, Any]
+    config: configuration.Config, stored: training.Data, calls: list[tuple[int, int]], settings: dict[str, Any]
 ) -> Advance:
     """One device, and batches that come from a stream."""
     key = _key(config)
     run = jax.jit(partial(training.streamed, **settings), donate_argnums=0)
     feed = stream.batches(
-        images, key, batch_size=config.batch_size, calls=calls, share=training.alone, put=jax.device_put
+        stored, key, batch_size=config.batch_size, calls=calls, share=training.alone, put=jax.device_put
     )
     return lambda state, length: run(state, key, next(feed))
 
 
 def _shared_stream(
     config: configuration.Config,
-    images: np.ndarray,
+    stored: training.Data,
     calls: list[tuple[int, int]],
     settings: dict[str, Any],
     devices: Sequence[jax.Device],
@@ -171,7 +170,7 @@ def _shared_stream(
     key = _key(config)
     run = parallel.streamed(devices, **settings)
     feed = stream.batches(
-        images,
+        stored,
         key,
         batch_size=config.batch_size,
         calls=calls,

@@ -16,41 +16,54 @@ from jaxvae.types import Key
 CALL_BYTES = 2**26  # of the batches of one call; at most four calls are held, on the host and on the device
 
 
-def longest_call(images: np.ndarray, batch_size: int) -> int:
+def longest_call(data: training.Data, batch_size: int) -> int:
     """How many steps the batches of one call may serve, at least one.
 
     Args:
-        images: [N, H, W, C].
+        data: [N, H, W, C] images, or those and their labels.
         batch_size: B.
 
     Returns:
         The number of steps.
     """
-    return max(1, CALL_BYTES // (batch_size * images[0].nbytes))
+    of_example = size_in_bytes(data) // training.num_examples(data)
+    return max(1, CALL_BYTES // (batch_size * of_example))
 
 
-def does_not_fit(images: np.ndarray) -> bool:
-    """Whether the images would take more than half of the memory of JAX's default device.
+def size_in_bytes(data: training.Data) -> int:
+    """How much memory a data set takes.
 
     Args:
-        images: [N, H, W, C].
+        data: a tree of arrays.
+
+    Returns:
+        Bytes.
+    """
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+
+
+def does_not_fit(data: training.Data) -> bool:
+    """Whether the data would take more than half of the memory of JAX's default device.
+
+    Args:
+        data: [N, H, W, C] images, or those and their labels.
 
     Returns:
         The answer; a device that does not tell its memory, a CPU, has that of the machine.
     """
     known = jax.local_devices()[0].memory_stats() or {}
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return images.nbytes > known.get("bytes_limit", machine) / 2
+    return size_in_bytes(data) > known.get("bytes_limit", machine) / 2
 
 
 def batches(
-    images: np.ndarray,
+    data: training.Data,
     key: Key,
     *,
     batch_size: int,
     calls: list[tuple[int, int]],
     share: Callable[[np.ndarray], np.ndarray],
-    put: Callable[[np.ndarray], Any],
+    put: Callable[[Any], Any],
 ) -> Iterator[Any]:
     """The batches of every call, on the device before they are asked for.
 
@@ -58,27 +71,29 @@ def batches(
     part of every checkpoint: a run that goes on reads what it would have read.
 
     Args:
-        images: [N, H, W, C] memory-mapped.
+        data: [N, H, W, C] images, memory-mapped, or those and their labels.
         key: of the whole run.
         batch_size: B.
         calls: (the number of steps taken before it, how many it takes) of each call; none passes the end of an epoch.
         share: rows [L, B] -> those that this process reads.
-        put: [..., H, W, C] stored images -> the same on the device.
+        put: a tree of stored examples -> the same on the device.
 
     Yields:
         The batches of each call in turn, as `training.streamed` takes them.
     """
-    per_epoch = len(images) // batch_size
+    num_examples = training.num_examples(data)
+    per_epoch = num_examples // batch_size
 
     @lru_cache(maxsize=2)
     def order_of(epoch: int) -> np.ndarray:
         first = jnp.asarray(epoch * per_epoch, jnp.int32)
-        return np.asarray(training.visits(key, first, len(images), batch_size=batch_size))
+        return np.asarray(training.visits(key, first, num_examples, batch_size=batch_size))
 
-    def read(call: tuple[int, int]) -> np.ndarray:
+    def read(call: tuple[int, int]) -> Any:
         step, length = call
         epoch, position = divmod(step, per_epoch)
-        return images[share(order_of(epoch)[position : position + length])]
+        rows = share(order_of(epoch)[position : position + length])
+        return jax.tree.map(lambda leaf: leaf[rows], data)
 
     source = grain.MapDataset.source(calls).map(read)
     read_ahead = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)))

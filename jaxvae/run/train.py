@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, evaluate, hosts
+from jaxvae.run import RunError, evaluate, hosts, structures
 from jaxvae.run import config as configuration
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
@@ -68,7 +68,8 @@ def train(
             state = kept.restore(state)
         state = hosts.same(state)
         step = int(np.ravel(state.step)[0])
-        steps = steps_of(config, model, images, first_step=step, devices=devices)
+        data = structures.stored(config, dataset.train)
+        steps = steps_of(config, model, data, first_step=step, devices=devices)
         state = steps.placed(state)
         monitor = evaluate.Monitor(config, model, dataset)
         pace, began, saved = _Pace(), time.monotonic(), time.monotonic()
@@ -109,7 +110,8 @@ def check_data(config: configuration.Config, dataset: Dataset) -> None:
         dataset: its data.
 
     Raises:
-        RunError: a batch is larger than the data, the warm-up longer than the run, or pixels are grey for a Bernoulli.
+        RunError: a batch is larger than the data, the warm-up longer than the run, pixels are grey for a Bernoulli, or
+            labels are missing.
     """
     per_epoch = len(dataset.train.images) // config.batch_size
     if per_epoch < 1:
@@ -123,6 +125,7 @@ def check_data(config: configuration.Config, dataset: Dataset) -> None:
             f"{config.epochs * per_epoch} steps ({config.epochs} epochs of {per_epoch}): "
             "warm up for less, or train longer"
         )
+    structures.check_labels(config, dataset)
     if config.model.likelihood == "bernoulli" and configuration.binarization(config) == "none":
         pixels = dataset.test.images
         if np.any((pixels != 0) & (pixels != (255 if pixels.dtype == np.uint8 else 1))):
@@ -151,7 +154,7 @@ class _Pace:
 
 def _save(checkpoints: Checkpoints | None, step: int, state: training.State) -> None:
     """Save a state that is good, where this process does: an update can overflow after the last loss that showed it."""
-    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(state.params)):
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves((state.params, state.extra))):
         raise Diverged(f"the update of step {step} is not finite: it overflowed the parameters")
     if checkpoints is not None:
         checkpoints.save(step, state)
