@@ -183,8 +183,7 @@ def train(settings: config.Config, model: VAE, dataset: Dataset, *, label: str) 
     images = dataset.train.images
     per_epoch = len(images) // settings.batch_size
     num_steps = settings.epochs * per_epoch
-    mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
-    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
+    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)
     optimizer = build.optimizer_of(settings, num_steps)
     epoch = jax.jit(
         partial(

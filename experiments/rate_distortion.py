@@ -244,13 +244,11 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
 
 def _start(settings: config.Config, model: VAE, images: np.ndarray, *, num_steps: int) -> tuple[training.State, Key]:
     """The initial states and the keys of training, [seeds] each: those of `experiments.train` for each seed."""
-    mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
     alone = [
         dataclasses.replace(settings, seed=settings.seed + index, num_seeds=1) for index in range(settings.num_seeds)
     ]
     states = [
-        folder.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
-        for of_seed in alone
+        folder.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, images=images) for of_seed in alone
     ]
     keys = jnp.stack([jax.random.fold_in(folder.seed_keys(of_seed), 1) for of_seed in alone])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), keys

@@ -3,23 +3,17 @@
 from collections.abc import Callable
 from functools import partial
 
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.scipy.special import logit
 
 from jaxvae import bounds, draws, losses, multisample, networks, training
-from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
 from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.lagging import make_leading_step
-from jaxvae.model import VAE, standard_normal, vae
-from jaxvae.networks import Free, Outputs
-from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
+from jaxvae.model import VAE, vae
 from jaxvae.renyi import renyi
-from jaxvae.run import RunError, structures
 from jaxvae.run import config as configuration
+from jaxvae.run import densities, structures
 from jaxvae.thermodynamic import thermodynamic
-from jaxvae.types import Distribution, Params, Shape
+from jaxvae.types import Shape
 
 PAIRS = {
     "small": networks.small_pair,
@@ -46,64 +40,27 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     Returns:
         The model.
     """
-    likelihood, pixel_outputs = _likelihood(config.model, image_shape)
+    likelihood, pixel_outputs = densities.likelihood_of(config.model, image_shape)
     pair = PAIRS[config.model.network]
     if config.model.structure in structures.MODELS:
         cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
         parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)
         return structures.MODELS[config.model.structure](config.model, image_shape, parts)
-    encoder, decoder = pair(Normal.parameters((config.model.latent,)), pixel_outputs)
+    posterior, latent_outputs = densities.posterior_of(config.model)
+    encoder, decoder = pair(latent_outputs, pixel_outputs)
     if config.precision == "bf16":
         encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
     model = vae(
         encoder=encoder,
         decoder=decoder,
-        prior=standard_normal((config.model.latent,)),
+        prior=densities.prior_of(config.model),
+        posterior=posterior,
         likelihood=likelihood,
         draw=ESTIMATORS[config.objective.estimator],
     )
     if config.objective.estimator == "generalized-doubly-reparameterized":
         return generalized_doubly_reparameterized(model)
     return model
-
-
-def _likelihood(model: configuration.Model, shape: Shape) -> tuple[Callable[..., Distribution], Outputs]:
-    """p(x|z) of named outputs, and the outputs that the decoder must have."""
-    table: dict[str, tuple[Callable[..., Distribution], Outputs]] = {
-        "bernoulli": (Bernoulli, Bernoulli.parameters(shape)),
-        "continuous-bernoulli": (ContinuousBernoulli, ContinuousBernoulli.parameters(shape)),
-        "gaussian": (normal_with_scale(model.scale), {"mean": shape}),
-        "gaussian-shared": (Normal, {"mean": shape, "log_scale": Free(())}),
-        "gaussian-per-pixel": (Normal, Normal.parameters(shape)),
-        "laplace": (Laplace, {"mean": shape, "log_scale": Free(())}),
-        "categorical": (PixelCategorical, PixelCategorical.parameters(shape)),
-        "logistic-mixture": (DiscretizedLogisticMixture, DiscretizedLogisticMixture.parameters(shape)),
-    }
-    return table[model.likelihood]
-
-
-def from_mean_pixel(params: Params, likelihood: str, mean: np.ndarray) -> Params:
-    """The params with the decoder's output bias started from the mean of the training data.
-
-    Args:
-        params: of a model made by `model_of`.
-        likelihood: its name in the configuration.
-        mean: [H, W, C] the mean image, in [0, 1].
-
-    Returns:
-        New params.
-
-    Raises:
-        RunError: the likelihood has no output that is a pixel's mean or its logit.
-    """
-    start = {
-        "logits": logit(jnp.clip(jnp.asarray(mean, jnp.float32), 0.001, 0.999)),
-        "mean": jnp.asarray(mean, jnp.float32),
-    }
-    if likelihood in ("categorical", "logistic-mixture"):
-        raise RunError(f"--model.mean-bias has no meaning for --model.likelihood {likelihood}: leave it out")
-    output = "logits" if "bernoulli" in likelihood else "mean"
-    return params | {"decoder": networks.with_output_bias(params["decoder"], output, start[output])}
 
 
 def optimizer_of(config: configuration.Config, num_steps: int) -> optax.GradientTransformation:

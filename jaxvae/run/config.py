@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+BINARY = ("bernoulli", "pixelcnn")  # likelihoods of pixels that are zero or one
 Binarize = Literal["none", "static", "dynamic", "threshold"]
 
 
@@ -46,12 +47,17 @@ class Model:
         "gaussian",
         "gaussian-shared",
         "gaussian-per-pixel",
+        "structured",
         "laplace",
+        "student-t",
         "categorical",
+        "beta-binomial",
         "logistic-mixture",
+        "pixelcnn",
     ] = "bernoulli"
     """The density of pixels: a Gaussian's scale is fixed, one learned number for all pixels (shared), or an output of
-    the decoder for each pixel; categorical and logistic-mixture are over the 256 levels of 8-bit pixels."""
+    the decoder for each pixel, with a covariance between neighbours (structured); categorical, beta-binomial and
+    logistic-mixture are over the 256 levels of 8-bit pixels; pixelcnn draws binary pixels one by one."""
     structure: Literal["plain", "class-conditional", "quadrants", "quadrants-deterministic", "ladder", "vq"] = "plain"
     """plain: one latent vector; class-conditional: p(x|z, class); quadrants: the hidden pixels of an image given the
     visible quadrants, with a latent vector or (quadrants-deterministic) without; ladder: layers of latents, of which
@@ -90,6 +96,10 @@ class Model:
     pseudo-inputs; a Gaussian carried through flows; one dimension given those before it."""
     components: int = 500
     """Of a mixture prior or a VampPrior; a mixture posterior has ten."""
+    pixel_radius: int = 3
+    """How many rows and columns back the first layer of pixelcnn sees."""
+    pixel_layers: int = 3
+    """The layers of pixelcnn after the first, each of which sees one pixel further."""
     scale: float = 0.1
     """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
     mean_bias: bool = False
@@ -217,7 +227,7 @@ def binarization(config: Config) -> Binarize:
     if config.data.binarize is not None:
         return config.data.binarize
     grey = config.data.name != "binarized_mnist"
-    return "dynamic" if grey and config.model.likelihood == "bernoulli" else "none"
+    return "dynamic" if grey and config.model.likelihood in BINARY else "none"
 
 
 def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:

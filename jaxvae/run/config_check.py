@@ -19,6 +19,7 @@ def check(config: configuration.Config) -> None:
         "--model.layers": config.model.layers,
         "--model.codes": config.model.codes,
         "--model.flows": config.model.flows,
+        "--model.pixel-radius": config.model.pixel_radius,
         "--model.components": config.model.components,
         "--objective.num-samples": config.objective.num_samples,
         "--objective.groups": config.objective.groups,
@@ -34,6 +35,7 @@ def check(config: configuration.Config) -> None:
         "--objective.beta": config.objective.beta,
         "--objective.warmup-epochs": config.objective.warmup_epochs,
         "--objective.cycle-epochs": config.objective.cycle_epochs,
+        "--model.pixel-layers": config.model.pixel_layers,
         "--objective.encoder-steps": config.objective.encoder_steps,
         "--objective.encoder-epochs": config.objective.encoder_epochs,
         "--optimizer.warmup-steps": config.optimizer.warmup_steps,
@@ -71,7 +73,7 @@ def check(config: configuration.Config) -> None:
         f"{config.epochs}",
     )
     _refuse_if(
-        config.model.likelihood != "bernoulli" and configuration.binarization(config) != "none",
+        config.model.likelihood not in configuration.BINARY and configuration.binarization(config) != "none",
         f"--model.likelihood {config.model.likelihood} is a density of grey pixels: give --data.binarize none",
     )
     _check_objective(config.objective, config)
