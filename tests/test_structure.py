@@ -15,12 +15,14 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 LAYERS = [
     {"types"},
     {"continuous_bernoulli", "convolution", "hamiltonian"},
-    {"distributions", "pixels"},
-    {"divergence", "draws", "layers", "priors"},
-    {"networks"},
+    {"distributions", "pixels", "splines"},
+    {"draws", "gaussian", "layers", "mixture", "priors", "sphere"},
+    {"divergence", "flows", "networks"},
+    {"autoregressive", "sylvester"},
+    {"coupling"},
     {"model"},
-    {"linear", "bounds", "codes", "denoising", "latent"},
-    {"evaluation", "training", "annealed", "decomposition", "gaps", "imputation"},
+    {"linear", "bounds", "codes", "denoising", "latent", "auxiliary", "semi_amortised"},
+    {"evaluation", "training", "annealed", "decomposition", "gaps", "hamiltonian_vae", "imputation"},
     {"importance", "parallel"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
