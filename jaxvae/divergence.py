@@ -4,7 +4,9 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
 from jaxvae.distributions import Bernoulli, Categorical, Laplace, Normal, softplus
+from jaxvae.gaussian import FullNormal
 from jaxvae.onehot import OneHot
+from jaxvae.sphere import UniformSphere, VonMisesFisher
 from jaxvae.types import Array, Distribution
 
 
@@ -20,11 +22,15 @@ def closed_kl(q: Distribution, p: Distribution) -> Array | None:
     Returns:
         [] nats, never negative; or None.
 
-    Source: Kingma & Welling (2014), Appendix B, for the Gaussians.
+    Source: Kingma & Welling (2014), Appendix B, for the Gaussians; Davidson et al. (2018), for the sphere.
     """
     match q, p:
         case Normal(), Normal():
             return _kl_normal(q, p)
+        case FullNormal(), Normal():
+            return q.kl_to_normal(p)
+        case VonMisesFisher(), UniformSphere():
+            return q.kl_to_uniform()
         case Laplace(), Laplace():
             return _kl_laplace(q, p)
         case Bernoulli(), Bernoulli():
