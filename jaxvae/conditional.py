@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.distributions import Bernoulli, Delta, Normal
 from jaxvae.draws import Draw, pathwise
 from jaxvae.model import VAE, Terms, terms_of
 from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
@@ -259,16 +259,25 @@ def regression(
         decoder_params = decoder.init(key_decoder, prior.apply(prior_params, c)["mean"], c)
         return {"prior": prior_params, "decoder": decoder_params}
 
+    def point(params: Params, c: Any) -> Distribution:
+        return Delta(prior.apply(params, c)["mean"])
+
+    def prior_of(params: Params) -> ConditionalPrior:
+        return ConditionalPrior(params["prior"], point)
+
     def posterior(params: Params, example: Any) -> Conditioned:
         _, c = split(example)
-        return Conditioned(model.prior(params).given(c), c)  # type: ignore[attr-defined]
+        return Conditioned(prior_of(params).given(c), c)
 
     def terms(key: Key, params: Params, example: Any) -> Terms:
         x, _ = split(example)
         log_likelihood = model.likelihood(params, posterior(params, example).expectation()).log_prob(x)
         return Terms(log_likelihood, jnp.zeros((1,), log_likelihood.dtype), log_likelihood)
 
-    return VAE(init, model.prior, posterior, model.likelihood, terms, model.sample)
+    def sample(key: Key, params: Params) -> Array:
+        return model.likelihood(params, prior_of(params).sample(key)).sample(key)
+
+    return VAE(init, prior_of, posterior, model.likelihood, terms, sample)
 
 
 def reading_both(network: Network) -> Network:

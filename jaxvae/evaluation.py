@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jaxvae.model import VAE
-from jaxvae.types import Array, Key, Params
+from jaxvae.types import Array, Event, Key, Params
 
 
-def log_likelihood(model: VAE, key: Key, params: Params, x: Array, *, num_samples: int, chunk: int = 100) -> Array:
+def log_likelihood(model: VAE, key: Key, params: Params, x: Event, *, num_samples: int, chunk: int = 100) -> Array:
     """log p(x) by importance sampling from the posterior, in the memory of one chunk of draws.
 
     log p(x) ≈ ln 1/k Σ_i p(x, z_i) / q(z_i|x),    z_i ~ q(z|x)
@@ -85,7 +85,7 @@ def prior_log_likelihood(
     return _log_mean_exp_of_draws(log_likelihood_of_draw, key, num_samples=num_samples, chunk=chunk)
 
 
-def log_weight_of(model: VAE, params: Params, x: Array) -> Callable[[Key], Array]:
+def log_weight_of(model: VAE, params: Params, x: Event) -> Callable[[Key], Array]:
     """The importance weight of one posterior draw, as a function of its key alone.
 
     ln w = ln p(x, z) - ln q(z|x),    z ~ q(z|x)

@@ -9,7 +9,7 @@ Array = jax.Array
 Key = jax.Array  # a typed key, made by `jax.random.key`
 Params = Any  # a tree of arrays
 Shape = tuple[int, ...]
-Event = Any  # what a distribution is over: an array, or a tree of them where z has several parts
+Event = Any  # what a distribution is over, and an example: an array, or a tree of them where there are several parts
 
 
 class Distribution(Protocol):

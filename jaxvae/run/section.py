@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run import report
+from jaxvae.run import report, structures
 from jaxvae.run.config import binarization
 from jaxvae.run.folder import Run, write_json
 
@@ -54,7 +54,7 @@ def run_protocol(run: Run) -> dict[str, Any]:
         run: the run.
 
     Returns:
-        Data set, split, binarisation, the trained bound and k, epochs, steps and seed.
+        Data set, split, binarisation, the trained bound and k, epochs, steps and seed, and what the structure adds.
     """
     return {
         "run": run.folder.name,
@@ -66,4 +66,4 @@ def run_protocol(run: Run) -> dict[str, Any]:
         "epochs": run.config.epochs,
         "steps": run.step,
         "seed": run.config.seed,
-    }
+    } | structures.protocol(run.config.model)
