@@ -35,9 +35,7 @@ quantized training wake_sleep
 
 lagging parallel
 """
-HEIGHT = {name: height for height, layer in enumerate(LAYERS.split("
-
-")) for name in layer.split()}
+HEIGHT = {name: height for height, layer in enumerate(LAYERS.split("\n\n")) for name in layer.split()}
 
 
 def tree_of(path):
