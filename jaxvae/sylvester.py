@@ -76,13 +76,15 @@ def _shapes(columns: int) -> dict[str, Shape]:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class OrthogonalSylvester(_Sylvester):
-    """A Sylvester transform whose Q is the network's output A with its columns made orthonormal (see `orthonormal`).
+    """A Sylvester transform whose Q is A + I with its columns made orthonormal (see `orthonormal`).
+
+    A is the network's output, and I makes the output of a new network for a black image, which is zero, no exception.
 
     Args:
         triangles: [M, M] 10 R above the diagonal, R̃ᵀ below.
         diagonals: [2, M] those of R and R̃, before tanh.
         offset: [M] b.
-        matrix: [D, M] A; its columns must be linearly independent, which they almost surely are.
+        matrix: [D, M] A; the columns of A + I must be linearly independent, which they almost surely are.
 
     Source: van den Berg et al. (2018), section 3.
     """
@@ -99,10 +101,14 @@ class OrthogonalSylvester(_Sylvester):
         return _shapes(columns) | {"matrix": (*shape, columns)}
 
     def _into(self, z: Array) -> Array:
-        return jnp.sum(orthonormal(self.matrix) * z[:, None], axis=0)
+        return jnp.sum(self._columns() * z[:, None], axis=0)
 
     def _back(self, y: Array) -> Array:
-        return _product(orthonormal(self.matrix), y)
+        return _product(self._columns(), y)
+
+    def _columns(self) -> Array:
+        """Q [D, M]."""
+        return orthonormal(self.matrix + jnp.eye(*self.matrix.shape, dtype=self.matrix.dtype))
 
 
 @jax.tree_util.register_dataclass

@@ -87,8 +87,8 @@ def _check_objective(objective: configuration.Objective, config: configuration.C
     weighed = objective.beta != 1 or objective.warmup_epochs > 0 or objective.cycle_epochs > 0
     _refuse_if(
         doubly and objective.bound not in ("iwae", "miwae"),
-        "the doubly reparameterised estimator belongs to the importance-weighted bound: give --objective.bound iwae, "
-        "or --objective.estimator sticking-the-landing",
+        f"--objective.estimator {objective.estimator} belongs to the importance-weighted bound, not to "
+        f"{objective.bound}: give --objective.bound iwae, or --objective.estimator sticking-the-landing",
     )
     _refuse_if(
         doubly and weighed,
