@@ -152,6 +152,10 @@ def _check_latents(config: configuration.Config) -> None:
         f"--model.structure {model.structure} has a posterior and a prior of its own: leave out --model.posterior and "
         "--model.prior",
     )
+    _refuse_if(
+        model.posterior in ("coupling", "spline") and model.latent < 2,
+        f"{named} lets one half of the latents move the other: give --model.latent 2 at least",
+    )
     on_sphere = model.posterior == "von-mises-fisher"
     _refuse_if(
         on_sphere and model.prior not in ("standard", "vamp"),

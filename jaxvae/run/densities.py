@@ -6,7 +6,7 @@ A density becomes an option by a line here and a word in `jaxvae.run.config`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,22 @@ import numpy as np
 from jax.scipy.special import logit
 
 from jaxvae import networks
+from jaxvae.autoregressive import inverse_autoregressive
 from jaxvae.autoregressive_pixels import AutoregressivePixels
+from jaxvae.coupling import affine_coupling, neural_spline
 from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
+from jaxvae.flows import planar, radial
+from jaxvae.gaussian import FullNormal
 from jaxvae.layers import Free, Outputs
 from jaxvae.masked_normal import MaskedNormal
+from jaxvae.mixture import NormalMixture
 from jaxvae.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical
 from jaxvae.priors import Prior, learned, normal_mixture, standard_normal
 from jaxvae.run import RunError
+from jaxvae.sphere import UniformSphere, VonMisesFisher
 from jaxvae.structured import StructuredNormal
 from jaxvae.student_t import StudentT
+from jaxvae.sylvester import householder_sylvester, orthogonal_sylvester, triangular_sylvester
 from jaxvae.types import Distribution, Params, Shape
 from jaxvae.vamp import vamp_prior
 
@@ -30,6 +37,23 @@ if TYPE_CHECKING:
     from jaxvae.run import config as configuration
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
+
+POSTERIORS: dict[str, Any] = {
+    "normal": Normal,
+    "full": FullNormal,
+    "mixture": NormalMixture,
+    "von-mises-fisher": VonMisesFisher,
+}
+FLOWS = {
+    "planar": planar,
+    "radial": radial,
+    "sylvester-orthogonal": orthogonal_sylvester,
+    "sylvester-householder": householder_sylvester,
+    "sylvester-triangular": triangular_sylvester,
+    "iaf": inverse_autoregressive,
+    "coupling": affine_coupling,
+    "spline": neural_spline,
+}
 
 # No output of theirs is a pixel's mean or its logit.
 WITHOUT_MEAN = ("categorical", "logistic-mixture", "beta-binomial", "student-t", "pixelcnn")
@@ -75,10 +99,11 @@ def posterior_of(model: configuration.Model) -> Density:
         Both.
     """
     shape = (model.latent,)
-    table: dict[str, Callable[[], Density]] = {
-        "normal": lambda: (Normal, Normal.parameters(shape)),
-    }
-    return table[model.posterior]()
+    if model.posterior in FLOWS:
+        flow = FLOWS[model.posterior]
+        return flow, flow.parameters(shape, num_flows=model.flows, amortised=model.amortised)
+    family = POSTERIORS[model.posterior]
+    return family, family.parameters(shape)
 
 
 def prior_of(model: configuration.Model) -> Prior:
@@ -91,11 +116,14 @@ def prior_of(model: configuration.Model) -> Prior:
         The prior.
     """
     shape = (model.latent,)
+    if model.posterior == "von-mises-fisher" and model.prior == "standard":
+        return Prior(lambda key, x: {}, lambda params, posterior: UniformSphere(jnp.zeros(shape)))
     table: dict[str, Callable[[], Prior]] = {
         "standard": lambda: standard_normal(shape),
         "learned": lambda: learned(Normal, shape),
         "mixture": lambda: normal_mixture(shape, num_components=model.components),
         "vamp": lambda: vamp_prior(num_components=model.components),
+        "flow": lambda: learned(affine_coupling, shape, num_flows=model.flows),
         "autoregressive": lambda: learned(MaskedNormal, shape),
     }
     return table[model.prior]()
