@@ -41,11 +41,14 @@ def _squared_lengths(value: Array, mean: Array, log_scale: Array) -> Array:
 def _tangent(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     """The square multiplied out, which for the value itself would lose the digits of narrow Gaussians far from zero.
 
-    A gradient can bear it: that by ln σ is exact to about 1e-7 (z/σ)², those by z and μ to more. In return a batch's
-    gradient makes no array of examples by Gaussians by dimensions, and is a few products of matrices.
+    A gradient can bear it: with c the middle of the means, that by ln σ is exact to about 1e-7 ((z - c)/σ)², those by z
+    and μ to more. In return a batch's gradient makes no array of examples by Gaussians by dimensions: for 128 codes,
+    500 Gaussians and 40 dimensions, value and gradient took 5 ms on two CPU cores instead of 67.
     """
     value, mean, log_scale = primals
     of_value, of_mean, of_log_scale = tangents
+    middle = jnp.mean(mean, axis=0)
+    value, mean = value - middle, mean - middle[None]
     precision = jnp.exp(-2 * log_scale)
     weighted, stretched = precision * mean, precision * of_log_scale
     by_place = precision @ (value * of_value) - weighted @ of_value - (precision * of_mean) @ value

@@ -12,6 +12,7 @@ from jax.nn import log_softmax, softmax
 from jax.scipy.special import logsumexp, ndtr
 
 from jaxvae.distributions import LOG_2PI
+from jaxvae.many_normals import log_densities
 from jaxvae.types import Array, Key, Shape
 
 
@@ -62,32 +63,12 @@ class NormalMixture:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
-        log_scales = jnp.sum(self.log_scale.reshape(len(self.logits), -1), axis=1)
-        log_densities = -0.5 * (self._square_distances(value) + value.size * LOG_2PI) - log_scales
-        return logsumexp(log_softmax(self.logits) + log_densities)
+        of_each = log_densities(value, self.mean, self.log_scale)
+        return logsumexp(log_softmax(self.logits) + of_each)
 
     def expectation(self) -> Array:
         """The mean, [*event]."""
         return jnp.tensordot(softmax(self.logits), self.mean, axes=1)
-
-    def _square_distances(self, value: Array) -> Array:
-        """[C] Σ_d ((x_d - μ_d) / σ_d)², whose value is exact and whose gradient is fast.
-
-        Multiplied out, the squares of a batch are matrix products, and so are their gradients. But far from zero they
-        lose their digits (0.15 nats at scales of 0.01). So the value comes from the differences, and the gradient alone
-        from the products; its relative error is that of one rounding times ((x - c) / σ)², c the components' mean. With
-        500 components of 40 dimensions and 128 examples, value and gradient take 7 ms on two CPU cores: 36 ms by the
-        differences alone, 2 ms by the products alone.
-        """
-        exact = jnp.sum(jnp.square(self._standardised(value)), axis=1)
-        means = self.mean.reshape(len(self.logits), -1)
-        centre = jax.lax.stop_gradient(jnp.mean(means, axis=0))
-        x, means = value.reshape(-1) - centre, means - centre[None]
-        precisions = jnp.exp(-2 * self.log_scale.reshape(means.shape))
-        by_products = (
-            precisions @ jnp.square(x) - 2 * (precisions * means) @ x + jnp.sum(precisions * jnp.square(means), axis=1)
-        )
-        return by_products + jax.lax.stop_gradient(exact - by_products)
 
     def _standardised(self, value: Array) -> Array:
         """[C, D] (x - μ) / σ."""

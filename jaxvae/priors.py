@@ -16,6 +16,7 @@ from jax.scipy.special import logsumexp
 from jaxvae.distributions import Normal
 from jaxvae.layers import Free
 from jaxvae.many_normals import log_densities
+from jaxvae.mixture import NormalMixture
 from jaxvae.types import Array, Distribution, Key, Params, Shape
 
 Posterior = Callable[[Array], Distribution]  # x [*event] -> q(z|x)
@@ -146,11 +147,5 @@ def normal_mixture(shape: Shape, *, num_components: int, spread: float = 1.0) ->
     if num_components < 1:
         raise ValueError(f"num_components={num_components}: a mixture has at least one component")
 
-    def init(key: Key, x: Array) -> Params:
-        mean = spread * jax.random.normal(key, (num_components, *shape))
-        return {"logits": jnp.zeros(num_components), "mean": mean, "log_scale": jnp.zeros_like(mean)}
-
-    def apply(params: Params, posterior: Posterior) -> Mixture:
-        return Mixture(params["logits"], Normal(params["mean"], params["log_scale"]))
-
-    return Prior(init, apply)
+    start: dict[str, Start] = {"mean": lambda key, shape: spread * jax.random.normal(key, shape)}
+    return learned(NormalMixture, shape, start=start, components=num_components)

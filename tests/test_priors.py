@@ -10,6 +10,7 @@ import scipy
 from standard_errors import assert_mean
 
 from jaxvae import bounds, linear, networks, vae
+from jaxvae.coupling import affine_coupling
 from jaxvae.distributions import Bernoulli, Laplace, Normal
 from jaxvae.many_normals import log_densities
 from jaxvae.masked_normal import MaskedNormal
@@ -25,6 +26,7 @@ PRIORS = {
     "vamp": vamp_prior(num_components=5),
     "vamp from images, weights learned": vamp_prior(num_components=5, images=IMAGES, learned_weights=True),
     "autoregressive": learned(MaskedNormal, (2,), hidden=6),
+    "flow": learned(affine_coupling, (2,), num_flows=2, amortised=False, hidden=6),
 }
 
 

@@ -20,11 +20,11 @@ sphere splines
 
 counts distributions layers pixels structured student_t
 
-autoregressive_pixels draws flows gaussian masked_normal mixture networks priors
+autoregressive_pixels draws flows gaussian masked_normal mixture networks
 
-autoregressive divergence sylvester vamp
+autoregressive divergence priors sylvester
 
-coupling model
+coupling model vamp
 
 annealed auxiliary bounds codes conditional denoising dequantization evaluation gaps generalized hierarchical
 latent linear perceptual semi_amortised
