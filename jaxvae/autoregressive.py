@@ -75,21 +75,21 @@ class InverseAutoregressive:
     def _network(self, z: Array) -> tuple[Array, Array]:
         """The mean m [D] and s + 2 [D]."""
         into_hidden, into_output = _masks(*self.hidden_weight.shape)
-        features = jax.nn.elu(z @ (self.hidden_weight * into_hidden) + self.context)
-        outputs = features @ (self.output_weight * into_output) + self.output_bias
+        features = jax.nn.elu(z @ jnp.where(into_hidden, self.hidden_weight, 0) + self.context)
+        outputs = features @ jnp.where(into_output, self.output_weight, 0) + self.output_bias
         mean, gate = jnp.split(outputs, 2)
         return mean, gate + 2
 
 
 def _masks(size: int, hidden: int) -> tuple[np.ndarray, np.ndarray]:
-    """[D, H] and [H, 2 D] zeros and ones: hidden unit j sees the first ⌊jD/H⌋ coordinates, output i the units below.
+    """[D, H] and [H, 2 D], the weights that there are: hidden unit j sees the first ⌊jD/H⌋ coordinates.
 
-    The units that see no coordinate carry the context to the first output.
+    Output i sees the units that see none but those before i; the ones that see nothing carry the context to the first.
     """
     seen = np.arange(hidden) * size // hidden
     into_hidden = np.arange(size)[:, None] < seen[None]
     into_output = seen[:, None] <= np.arange(size)[None]
-    return into_hidden.astype(np.float32), np.tile(into_output, 2).astype(np.float32)
+    return into_hidden, np.tile(into_output, 2)
 
 
 def faint(key: Key, shape: Shape) -> Array:

@@ -1,5 +1,6 @@
 """The Gaussian with a full covariance: a posterior whose dimensions may depend on each other."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -39,9 +40,7 @@ class FullNormal:
     @staticmethod
     def parameters(shape: Shape) -> dict[str, Shape]:
         """The shapes of the outputs that a network must give for an event of this shape."""
-        size = 1
-        for length in shape:
-            size *= length
+        size = math.prod(shape)
         return {"mean": shape, "log_scale": shape, "lower": (size * (size - 1) // 2,)}
 
     def sample(self, key: Key) -> Array:
