@@ -17,7 +17,7 @@ from benchmarks import limits
 from benchmarks.pictures import binarized_mnist
 from benchmarks.timing import Run, in_turns, spread, timed
 from benchmarks.workloads import IMAGE, OPTIMIZER, small_layers
-from jaxvae import networks, standard_normal, training, vae
+from jaxvae import losses, networks, standard_normal, training, vae
 from jaxvae.bounds import average
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.draws import Draw, pathwise
@@ -80,7 +80,7 @@ def step_of(
     """An epoch of the small network, with a part exchanged for nothing."""
     encoder, decoder = networks.small_pair(Normal.parameters((20,)), Bernoulli.parameters(IMAGE))
     model = vae(encoder=encoder, decoder=decoder, prior=standard_normal((20,)), draw=draw, likelihood=likelihood)
-    step = training.make_step(training.negative_bound(model, average), optimizer)
+    step = training.make_step(losses.negative_bound(model, average), optimizer)
     state = training.start(jax.jit(model.init)(jax.random.key(0), jnp.zeros(IMAGE)), optimizer)
     settings: dict[str, Any] = {"step": step, "prepare": training.grey, "batch_size": BATCH}
     if gather:

@@ -24,7 +24,8 @@ from benchmarks.timing import Run, in_turns, rate, speed_ratio, timed
 from benchmarks.workloads import IMAGE, OPTIMIZER, model_of
 from jaxvae import networks, parallel
 from jaxvae.bounds import average
-from jaxvae.training import Metrics, State, alone, grey, make_step, negative_bound, start, steps
+from jaxvae.losses import Metrics, negative_bound
+from jaxvae.training import State, alone, grey, make_step, start, steps
 from jaxvae.types import Key
 
 

@@ -30,7 +30,8 @@ from benchmarks.timing import in_turns, rate, speed_ratio, timed
 from benchmarks.workloads import IMAGE, OPTIMIZER, iwae_decoder_layers, iwae_layers, model_of
 from jaxvae import VAE, elbo, iwae_bound, log_likelihood, networks
 from jaxvae.bounds import importance_weighted
-from jaxvae.training import State, make_step, negative_bound, start
+from jaxvae.losses import negative_bound
+from jaxvae.training import State, make_step, start
 from jaxvae.types import Params
 
 FULL: dict[str, tuple[int, ...]] = {"k": (1, 5, 50, 500, 5000), "batch": (16, 128, 1024, 8192)}

@@ -24,7 +24,7 @@ from benchmarks.memory import program_bytes
 from benchmarks.pictures import binarized_mnist
 from benchmarks.timing import Run, in_turns, speed_ratio, timed
 from benchmarks.workloads import IMAGE
-from jaxvae import VAE, elbo, log_likelihood, networks, standard_normal, training, vae
+from jaxvae import VAE, elbo, log_likelihood, losses, networks, standard_normal, training, vae
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.run import build, evaluate, folder, stream
@@ -84,7 +84,7 @@ def importance_weighted_training(images: int) -> dict[str, Program]:
 
     def program(*, accumulate: int = 1, at_once: int | None = None, bfloat16: bool = False) -> Program:
         model = model_of(networks.iwae_pair, 50, bfloat16=bfloat16)
-        loss = training.negative_bound(model, importance_weighted, num_samples=50, at_once=at_once)
+        loss = losses.negative_bound(model, importance_weighted, num_samples=50, at_once=at_once)
         step = training.make_step(loss, OPTIMIZER, accumulate=accumulate)
         epoch = partial(training.steps, step=step, prepare=training.grey, batch_size=100)
         return _repeated(epoch, model, pixels)
@@ -102,7 +102,7 @@ def streamed_training(images: int) -> dict[str, Program]:
     """Four epochs of the small network: the data on the device, and from a stream that begins anew each time."""
     stored = binarized_mnist(images)[0]
     model = model_of(networks.small_pair, 20)
-    step = training.make_step(training.negative_bound(model, average), OPTIMIZER)
+    step = training.make_step(losses.negative_bound(model, average), OPTIMIZER)
     settings: dict[str, Any] = {"step": step, "prepare": training.grey, "batch_size": 128}
     key, per_epoch = jax.random.key(1), len(stored) // 128
     length = min(per_epoch, stream.longest_call(stored, 128))

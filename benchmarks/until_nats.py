@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import jaxvae
-from jaxvae import networks, training
+from jaxvae import losses, networks, training
 from jaxvae.bounds import average
 from jaxvae.distributions import Bernoulli, Normal
 
@@ -34,7 +34,7 @@ def main() -> None:
     encoder, decoder = networks.small_pair(Normal.parameters((20,)), Bernoulli.parameters((784,)))
     model = jaxvae.vae(encoder=encoder, decoder=decoder, prior=jaxvae.standard_normal((20,)))
     optimizer = optax.chain(optax.clip_by_global_norm(10.0), optax.adam(1e-3))
-    step = training.make_step(training.negative_bound(model, average), optimizer)
+    step = training.make_step(losses.negative_bound(model, average), optimizer)
     epoch = jax.jit(partial(training.steps, step=step, prepare=training.grey, batch_size=128), donate_argnums=0)
 
     @jax.jit

@@ -15,8 +15,9 @@ from benchmarks.limits import Layer, Product, products
 from jaxvae import VAE, log_likelihood, networks, standard_normal, vae
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.losses import negative_bound
 from jaxvae.model import Terms
-from jaxvae.training import grey, make_step, negative_bound, start, steps
+from jaxvae.training import grey, make_step, start, steps
 
 IMAGE = (28, 28, 1)
 PIXELS = 784

@@ -25,7 +25,7 @@ from experiments.new_folder import new_folder
 from jaxvae import training
 from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder, pictures
+from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder, pictures
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
@@ -82,7 +82,7 @@ def main(options: Options) -> int | None:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    config.check(settings)
+    config_check.check(settings)
     dataset = folder.data_of(settings)
     check_data(settings, dataset)
     clean = evaluate.held_out(dataset.test, config.binarization(settings))
@@ -183,8 +183,7 @@ def train(settings: config.Config, model: VAE, dataset: Dataset, *, label: str) 
     images = dataset.train.images
     per_epoch = len(images) // settings.batch_size
     num_steps = settings.epochs * per_epoch
-    mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
-    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
+    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)
     optimizer = build.optimizer_of(settings, num_steps)
     epoch = jax.jit(
         partial(

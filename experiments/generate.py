@@ -9,22 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from sklearn.metrics import roc_auc_score
-from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
+from experiments.code_densities import drawn_images, fitted_mixture, mixture_draws, prior_density
 from experiments.examined import at_least, mean_and_error, open_examined, seen
 from jaxvae.latent import AggregatedPosterior, aggregated_posterior
-from jaxvae.model import VAE
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
 from jaxvae.run.folder import Run
 from jaxvae.run.pictures import decode
-from jaxvae.types import Array, Params
+from jaxvae.types import Array
 
 PRIOR, AGGREGATED, MIXTURE = "prior", "aggregated posterior", "Gaussian mixture"
 SHOWN = 64
-CANDIDATES = (1, 2, 5, 10, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -67,13 +65,13 @@ def main(options: Options) -> None:
         bar.set_description("fitting the densities")
         aggregated = jax.jit(partial(aggregated_posterior, run.model))(run.params, train)
         draws = np.asarray(_draws(aggregated.posteriors, keys["codes"]), np.float64)
-        mixture = _mixture(draws, options)
+        mixture = fitted_mixture(draws, options.components, options.seed)
         bar.update()
 
         bar.set_description("densities of held-out codes")
         held_out = _draws(aggregated_posterior(run.model, run.params, test).posteriors, keys["test"])
         densities = {
-            PRIOR: np.asarray(_prior_density(run.model, run.params, held_out)),
+            PRIOR: np.asarray(prior_density(run.model, run.params, held_out)),
             AGGREGATED: np.asarray(_aggregated_density(aggregated, held_out)),
             MIXTURE: mixture.score_samples(held_out),
         }
@@ -83,9 +81,9 @@ def main(options: Options) -> None:
         codes = {
             PRIOR: jax.vmap(run.model.prior(run.params).sample)(jax.random.split(keys["prior"], options.num_samples)),
             AGGREGATED: jax.vmap(aggregated.sample)(jax.random.split(keys["aggregated"], options.num_samples)),
-            MIXTURE: jnp.asarray(_shuffled(mixture, options), jnp.float32),
+            MIXTURE: jnp.asarray(mixture_draws(mixture, options.num_samples, options.seed), jnp.float32),
         }
-        images = {name: _pixels(run.model, run.params, keys["pixels"], zs) for name, zs in codes.items()}
+        images = {name: drawn_images(run.model, run.params, keys["pixels"], zs) for name, zs in codes.items()}
         bar.update()
 
         bar.set_description("nearest training images")
@@ -131,40 +129,9 @@ def _draws(posteriors, key: Array) -> Array:
     return jax.jit(jax.vmap(lambda posterior, key: posterior.sample(key)))(posteriors, jax.random.split(key, count))
 
 
-@partial(jax.jit, static_argnums=0)
-def _prior_density(model: VAE, params: Params, zs: Array) -> Array:
-    return jax.vmap(model.prior(params).log_prob)(zs)
-
-
 @jax.jit
 def _aggregated_density(aggregated: AggregatedPosterior, zs: Array) -> Array:
     return jax.lax.map(aggregated.log_prob, zs, batch_size=20)
-
-
-@partial(jax.jit, static_argnums=0)
-def _pixels(model: VAE, params: Params, key: Array, zs: Array) -> Array:
-    """Images with the likelihood's own noise: x ~ p(x|z)."""
-    return jax.vmap(lambda key, z: model.likelihood(params, z).sample(key))(jax.random.split(key, len(zs)), zs)
-
-
-def _mixture(codes: np.ndarray, options: Options) -> GaussianMixture:
-    """The mixture fitted to all codes, with as many components as were asked for, or as explain left-out codes best."""
-
-    def fitted(components: int, codes: np.ndarray) -> GaussianMixture:
-        return GaussianMixture(components, reg_covar=1e-4, random_state=options.seed).fit(codes)
-
-    components = options.components
-    if components is None:
-        kept, left_out = np.arange(len(codes)) % 5 > 0, np.arange(len(codes)) % 5 == 0
-        possible = [count for count in CANDIDATES if count <= kept.sum()]
-        components = max(possible, key=lambda count: fitted(count, codes[kept]).score(codes[left_out]))
-    return fitted(components, codes)
-
-
-def _shuffled(mixture: GaussianMixture, options: Options) -> np.ndarray:
-    """Draws from the mixture, which scikit-learn returns sorted by component."""
-    draws, _ = mixture.sample(options.num_samples)
-    return np.random.default_rng(options.seed).permutation(draws)
 
 
 def _flat(xs: Array) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxvae.imputation import Imputations, pseudo_gibbs
 from jaxvae.model import VAE
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
-from jaxvae.run.evaluate import mean_image
+from jaxvae.run.densities import mean_image
 from jaxvae.run.figure_curves import LINES
 from jaxvae.run.figure_page import GREY, MARGIN, NARROW, number_ticks, page
 from jaxvae.types import Array, Params, Shape

@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
-from jaxvae import bounds, training
+from jaxvae import bounds, losses, training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, evaluate, experiment_report, folder
+from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.train import Diverged, check_data, check_finite
@@ -79,7 +79,7 @@ def main(options: Options) -> int | None:
     """
     check(options)
     settings = settings_of(options)
-    config.check(settings)
+    config_check.check(settings)
     dataset = folder.data_of(settings)
     check_data(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])
@@ -227,8 +227,8 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
     """
     optimizer = build.optimizer_of(settings, num_steps)
 
-    def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, training.Metrics]:
-        loss = training.negative_bound(model, bounds.average, beta=lambda step: beta)
+    def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, losses.Metrics]:
+        loss = losses.negative_bound(model, bounds.average, beta=lambda step: beta)
         return training.steps(
             state,
             key,
@@ -244,13 +244,11 @@ def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Cal
 
 def _start(settings: config.Config, model: VAE, images: np.ndarray, *, num_steps: int) -> tuple[training.State, Key]:
     """The initial states and the keys of training, [seeds] each: those of `experiments.train` for each seed."""
-    mean_image = evaluate.mean_image(images) if settings.model.mean_bias else None
     alone = [
         dataclasses.replace(settings, seed=settings.seed + index, num_seeds=1) for index in range(settings.num_seeds)
     ]
     states = [
-        folder.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
-        for of_seed in alone
+        folder.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, images=images) for of_seed in alone
     ]
     keys = jnp.stack([jax.random.fold_in(folder.seed_keys(of_seed), 1) for of_seed in alone])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), keys

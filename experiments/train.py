@@ -14,7 +14,20 @@ import jax
 import numpy as np
 
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, config_file, evaluate, folder, hosts, lock, pictures, report, train
+from jaxvae.run import (
+    RunError,
+    build,
+    config,
+    config_check,
+    config_file,
+    evaluate,
+    folder,
+    hosts,
+    lock,
+    pictures,
+    report,
+    train,
+)
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.hosts import Hosts
@@ -47,7 +60,7 @@ def main(options: Options) -> int:
         The exit code: 0, 1 where the loss diverged, 128 + the signal's number where a signal stopped the run.
     """
     settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
-    config.check(settings)
+    config_check.check(settings)
     hosts.join(options.hosts)
     place, settings = _agreed(options, settings)
     devices = _devices(options, settings)

@@ -1,9 +1,34 @@
 """Variational auto-encoders in JAX: a model yields terms, a bound reduces them, a step ascends the bound."""
 
-from jaxvae import distributions, divergence, draws, linear, networks, pixels, priors
-from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, elbo, iwae_bound
-from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
+from jaxvae import (
+    autoregressive,
+    auxiliary,
+    coupling,
+    distributions,
+    divergence,
+    draws,
+    flows,
+    gaussian,
+    hamiltonian_vae,
+    linear,
+    losses,
+    mixture,
+    multisample,
+    networks,
+    onehot,
+    pixels,
+    priors,
+    renyi,
+    semi_amortised,
+    sphere,
+    sylvester,
+    thermodynamic,
+    wake_sleep,
+)
+from jaxvae.bounds import batched, batched_elbo, batched_iwae_bound, bound, elbo, iwae_bound
+from jaxvae.draws import doubly_reparameterized, pathwise, score_function, sticking_the_landing, straight_through
 from jaxvae.evaluation import log_likelihood
+from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.model import VAE, Terms, autoencoder, standard_normal, vae
 from jaxvae.types import Network
 
@@ -32,23 +57,43 @@ __all__ = [
     "Terms",
     "VAEEstimator",
     "autoencoder",
+    "autoregressive",
+    "auxiliary",
     "batched",
     "batched_elbo",
     "batched_iwae_bound",
+    "bound",
+    "coupling",
     "distributions",
     "divergence",
     "doubly_reparameterized",
     "draws",
     "elbo",
+    "flows",
+    "gaussian",
+    "generalized_doubly_reparameterized",
+    "hamiltonian_vae",
     "iwae_bound",
     "linear",
     "load",
     "log_likelihood",
+    "losses",
+    "mixture",
+    "multisample",
     "networks",
+    "onehot",
     "pathwise",
     "pixels",
     "priors",
+    "renyi",
+    "score_function",
+    "semi_amortised",
+    "sphere",
     "standard_normal",
     "sticking_the_landing",
+    "straight_through",
+    "sylvester",
+    "thermodynamic",
     "vae",
+    "wake_sleep",
 ]

@@ -1,11 +1,13 @@
 """Bounds on log p(x), each a reduction of a model's terms over k draws.
 
 A bound is per example and in nats; it is maximised. `jaxvae.bounds.batched` makes it a jitted function of a batch.
-A new bound is a function of `Terms` with a leading axis of draws, and a line that draws them.
+A new bound is a function of `Terms` with a leading axis of draws: `bound` draws them for it, and `scored` gives it the
+gradient of draws that have no path. More of them are in `jaxvae.renyi`, `jaxvae.multisample` and
+`jaxvae.thermodynamic`.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,8 @@ from jax.scipy.special import logsumexp
 
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Key, Params
+
+Reduction = Callable[[Terms], Array]  # terms with a leading axis of draws -> [] nats
 
 
 def elbo(model: VAE, key: Key, params: Params, x: Array, *, num_samples: int = 1) -> Array:
@@ -69,6 +73,31 @@ def iwae_bound(model: VAE, key: Key, params: Params, x: Array, *, num_samples: i
     return importance_weighted(draw_terms(model, key, params, x, num_samples=num_samples))
 
 
+def bound(reduce: Reduction) -> Callable[..., Array]:
+    """The bound of one example that a reduction of terms makes, in the form of `elbo` and `iwae_bound`.
+
+    Args:
+        reduce: a reduction, `jaxvae.renyi.renyi(alpha=0.5)` for instance.
+
+    Returns:
+        (model, key, params, x, *, num_samples) -> [] nats.
+
+    Example:
+        >>> from jaxvae import linear, renyi
+        >>> model = linear.linear_vae(latent=2)
+        >>> params = model.init(jax.random.key(0), jnp.zeros(3))
+        >>> of_half = bound(renyi.renyi(alpha=0.5))
+        >>> of_half(model, jax.random.key(1), params, jnp.zeros(3), num_samples=10).shape
+        ()
+    """
+
+    def of_example(model: VAE, key: Key, params: Params, x: Array, *, num_samples: int) -> Array:
+        """The bound of one example, in nats."""
+        return reduce(draw_terms(model, key, params, x, num_samples=num_samples))
+
+    return of_example
+
+
 def draw_terms(
     model: VAE, key: Key, params: Params, x: Array, *, num_samples: int, at_once: int | None = None
 ) -> Terms:
@@ -105,6 +134,54 @@ def draw_terms(
     return jax.vmap(model.terms, (0, None, None))(keys, params, x)
 
 
+def scored(reduce: Reduction) -> Reduction:
+    """A reduction whose gradient is right for draws without a path too, discrete latents for instance.
+
+    ∇_φ E_q[R] = E_q[∇_φ R + Σ_i (R - R₋ᵢ) ∇_φ ln q(z_i|x)],    R₋ᵢ the reduction of the other draws
+
+    The draws hand over ln q(z_i|x) as `score`; those that have a path leave it out, and nothing is added. The value is
+    that of the reduction. A single draw has no others, and no baseline.
+
+    Args:
+        reduce: of terms.
+
+    Returns:
+        The reduction, of the same value.
+
+    Source: Mnih & Rezende, "Variational Inference for Monte Carlo Objectives" (2016), equations 5 to 9, with the
+    arithmetic mean of the other weights, and for any reduction.
+    """
+
+    @wraps(reduce)
+    def of_terms(terms: Terms) -> Array:
+        value = reduce(terms._replace(score=None))
+        if terms.score is None:
+            return value
+        signal = jax.lax.stop_gradient(value - without_each(reduce, terms))
+        return value + jnp.sum(signal * (terms.score - jax.lax.stop_gradient(terms.score)))
+
+    return of_terms
+
+
+def without_each(reduce: Reduction, terms: Terms) -> Array:
+    """The reduction of all draws but one, for each one left out.
+
+    Args:
+        reduce: of terms.
+        terms: with a leading axis of draws, [k].
+
+    Returns:
+        [k] nats; a zero where there is one draw.
+    """
+    k = len(terms.log_likelihood)
+    if k == 1:
+        return jnp.zeros_like(terms.log_likelihood)
+    others = (jnp.arange(k)[:, None] + jnp.arange(1, k)[None]) % k  # [k, k - 1]
+    fields = terms._replace(score=None)
+    return jax.vmap(lambda rows: reduce(jax.tree.map(lambda field: field[rows], fields)))(others)
+
+
+@scored
 def average(terms: Terms) -> Array:
     """The reduction of `elbo`: the mean over draws of log p(x|z) - Σ kl.
 
@@ -124,6 +201,7 @@ def average(terms: Terms) -> Array:
     return jnp.mean(terms.log_likelihood - jnp.sum(terms.kl, axis=-1))
 
 
+@scored
 def importance_weighted(terms: Terms) -> Array:
     """The reduction of `iwae_bound`: logsumexp(log_weight) - ln k.
 
@@ -136,13 +214,32 @@ def importance_weighted(terms: Terms) -> Array:
     Raises:
         ValueError: the model has no importance weights.
     """
+    if terms.feedback is None:
+        return log_mean_exp(log_weights(terms))
+    return _log_mean_exp_with_feedback(terms.log_weight, terms.feedback)
+
+
+def log_weights(terms: Terms) -> Array:
+    """The importance weights, for a reduction that needs them.
+
+    Args:
+        terms: with a leading axis of draws, [k].
+
+    Returns:
+        [k] nats.
+
+    Raises:
+        ValueError: the model has none, or the draws are doubly reparameterised.
+    """
     if terms.log_weight is None:
         raise ValueError(
             "this model has no importance weights (its Terms.log_weight is None), so it has no iwae_bound; take elbo"
         )
     if terms.feedback is not None:
-        return _log_mean_exp_with_feedback(terms.log_weight, terms.feedback)
-    return _log_mean_exp(terms.log_weight)
+        raise ValueError(
+            "the doubly reparameterised gradient belongs to iwae_bound; for another bound take draw=pathwise"
+        )
+    return terms.log_weight
 
 
 def temper(terms: Terms, beta: Array) -> Terms:
@@ -202,18 +299,19 @@ batched_elbo = batched(elbo)
 batched_iwae_bound = batched(iwae_bound)
 
 
-def _log_mean_exp(log_weight: Array) -> Array:
+def log_mean_exp(log_weight: Array) -> Array:
+    """ln 1/k Σ_i exp(log_weight_i) over the first axis of [k]: []."""
     return logsumexp(log_weight) - jnp.log(jnp.asarray(log_weight.shape[0], log_weight.dtype))
 
 
 @jax.custom_vjp
 def _log_mean_exp_with_feedback(log_weight: Array, feedback: Array) -> Array:
     """The same value; in the backward pass each draw's feedback receives its normalised weight."""
-    return _log_mean_exp(log_weight)
+    return log_mean_exp(log_weight)
 
 
 def _feedback_forward(log_weight: Array, feedback: Array) -> tuple[Array, Array]:
-    return _log_mean_exp(log_weight), jax.nn.softmax(log_weight)
+    return log_mean_exp(log_weight), jax.nn.softmax(log_weight)
 
 
 def _feedback_backward(normalised_weight: Array, cotangent: Array) -> tuple[Array, Array]:

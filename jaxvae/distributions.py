@@ -171,6 +171,11 @@ class Bernoulli:
         """One draw in {0, 1}, [*event], of the logits' dtype."""
         return jax.random.bernoulli(key, sigmoid(self.logits)).astype(self.logits.dtype)
 
+    def relaxed(self, key: Key, temperature: float) -> tuple[Array, Array]:
+        """A draw, and the point of [0, 1] that it is the end nearest to: [*event] each (Maddison et al. 2017)."""
+        perturbed = self.logits + jax.random.logistic(key, self.logits.shape, self.logits.dtype)
+        return (perturbed > 0).astype(self.logits.dtype), sigmoid(perturbed / temperature)
+
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event]: [], in nats."""
         # One flat axis: on a CPU, XLA sums over rows and columns of pixels several times more slowly.

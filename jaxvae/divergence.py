@@ -4,6 +4,9 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
 from jaxvae.distributions import Bernoulli, Categorical, Laplace, Normal, softplus
+from jaxvae.gaussian import FullNormal
+from jaxvae.onehot import OneHot
+from jaxvae.sphere import UniformSphere, VonMisesFisher
 from jaxvae.types import Array, Distribution
 
 
@@ -19,18 +22,23 @@ def closed_kl(q: Distribution, p: Distribution) -> Array | None:
     Returns:
         [] nats, never negative; or None.
 
-    Source: Kingma & Welling (2014), Appendix B, for the Gaussians.
+    Source: Kingma & Welling (2014), Appendix B, for the Gaussians; Davidson et al. (2018), for the sphere.
     """
     match q, p:
         case Normal(), Normal():
             return _kl_normal(q, p)
+        case FullNormal(), Normal():
+            return q.kl_to_normal(p)
+        case VonMisesFisher(), UniformSphere():
+            return q.kl_to_uniform()
         case Laplace(), Laplace():
             return _kl_laplace(q, p)
         case Bernoulli(), Bernoulli():
             return jnp.sum(sigmoid(q.logits) * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits))
         case Categorical(), Categorical():
-            log_q, log_p = log_softmax(q.logits), log_softmax(p.logits)
-            return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
+            return _kl_classes(q.logits, p.logits)
+        case OneHot(), OneHot():
+            return _kl_classes(q.logits, p.logits)
         case _:
             return None
 
@@ -61,6 +69,11 @@ def _kl_normal(q: Normal, p: Normal) -> Array:
     log_ratio = q._log_scale() - p._log_scale()
     shift = (q.mean - p.mean) * jnp.exp(-p._log_scale())
     return jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio)
+
+
+def _kl_classes(q_logits: Array, p_logits: Array) -> Array:
+    log_q, log_p = log_softmax(q_logits), log_softmax(p_logits)
+    return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
 
 
 def _kl_laplace(q: Laplace, p: Laplace) -> Array:

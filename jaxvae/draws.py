@@ -4,12 +4,13 @@ The value of a bound is the same for all of them; what differs is which paths th
 of these functions (`jaxvae.vae(..., draw=sticking_the_landing)`) and calls it once for each draw.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Frozen, sample_and_log_prob
+from jaxvae.distributions import Frozen, Normal, sample_and_log_prob
 from jaxvae.types import Array, Distribution, Key
 
 
@@ -79,6 +80,89 @@ def doubly_reparameterized(key: Key, posterior: Distribution) -> Draw:
     """
     (value, feedback), frozen = _gate(posterior.sample(key)), Frozen(posterior)
     return Draw(value, frozen, frozen.log_prob(value), feedback)
+
+
+def score_function(key: Key, posterior: Distribution) -> Draw:
+    """The score-function gradient, for draws without a path: discrete latents, or a density that has none.
+
+    ∇_φ E_q[f(z)] = E_q[(f(z) - b) ∇_φ ln q(z|x)]
+
+    With several draws the bound takes the others for the baseline b (VIMCO for `iwae_bound`); `jaxvae.losses` has a
+    learned one, `jaxvae.wake_sleep` other uses of the score.
+
+    Args:
+        key: for the draw.
+        posterior: q(z|x), discrete or not.
+
+    Returns:
+        The draw.
+
+    Source: Williams (1992); Mnih & Rezende, "Variational Inference for Monte Carlo Objectives" (2016).
+    """
+    value = jax.lax.stop_gradient(posterior.sample(key))
+    log_density = posterior.log_prob(value)
+    return Draw(value, posterior, log_density, score=log_density)
+
+
+def straight_through(temperature: float = 1.0) -> Callable[[Key, Distribution], Draw]:
+    """A discrete draw whose gradient is that of a relaxed one: a biased gradient with little variance.
+
+    z = onehot(argmax(l + g)),    ∇z := ∇ softmax((l + g) / τ),    g ~ Gumbel
+
+    The value of the bound is exact, because the draw itself is discrete.
+
+    Args:
+        temperature: τ > 0; a small one has less bias and more variance.
+
+    Returns:
+        (key, posterior) -> the draw, for a `Bernoulli` or a `OneHot` posterior.
+
+    Raises:
+        ValueError: the temperature is not positive; the posterior has no relaxed draw.
+
+    Source: Jang, Gu & Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017), section 2.2;
+    Bengio, Léonard & Courville (2013).
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature={temperature} must be positive")
+
+    def draw(key: Key, posterior: Distribution) -> Draw:
+        relaxed_of = getattr(posterior, "relaxed", None)
+        if relaxed_of is None:
+            raise ValueError(
+                f"the straight-through gradient is for discrete latents, not for a {type(posterior).__name__}: take "
+                "draw=pathwise"
+            )
+        hard, soft = relaxed_of(key, temperature)
+        value = jax.lax.stop_gradient(hard) + (soft - jax.lax.stop_gradient(soft))
+        return Draw(value, posterior, posterior.log_prob(value))
+
+    return draw
+
+
+def local_reparameterization(key: Key, weights: Normal, inputs: Array) -> Array:
+    """The activations of a linear layer whose weights are Gaussian, drawn in place of the weights.
+
+    b_j = Σ_i a_i μ_ij + (Σ_i a_i² σ_ij²)^½ ε_j,    ε ~ N(0, I)
+
+    Every example has noise of its own, where one draw of the weights is shared by a batch: the gradient's variance
+    falls with the batch.
+
+    Args:
+        key: for the noise, one for each example.
+        weights: [I, J] independent Gaussian weights.
+        inputs: [I] a.
+
+    Returns:
+        [J] b, distributed as inputs @ weights.
+
+    Source: Kingma, Salimans & Welling, "Variational Dropout and the Local Reparameterization Trick" (2015), equation 6.
+    """
+    scales = jnp.exp(jnp.broadcast_to(weights.log_scale, weights.mean.shape))
+    variance = jnp.square(inputs) @ jnp.square(scales)
+    silent = variance == 0  # the slope of a root is infinite there
+    scale = jnp.where(silent, 0, jnp.sqrt(jnp.where(silent, 1, variance)))
+    return inputs @ weights.mean + scale * jax.random.normal(key, variance.shape, variance.dtype)
 
 
 @jax.custom_vjp

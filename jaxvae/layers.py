@@ -33,7 +33,7 @@ class Free(NamedTuple):
 
     def first_value(self, key: Key, shape: Shape) -> Array:
         """The value before the first step."""
-        return self.start(key, shape) if callable(self.start) else jnp.full(shape, self.start)
+        return self.start(key, shape) if callable(self.start) else jnp.full(shape, self.start, float)
 
 
 Outputs = Mapping[str, Shape | Free]

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import training
-from jaxvae.training import Metrics, Prepare, State, Step
+from jaxvae.losses import Metrics
+from jaxvae.training import Prepare, State, Step
 from jaxvae.types import Array, Key, Params
 
 AXIS = "data"
@@ -74,7 +75,7 @@ def steps(
         >>> from jaxvae import linear
         >>> from jaxvae.bounds import average as elbo_of
         >>> model, optimizer = linear.linear_vae(latent=1), optax.sgd(0.01)
-        >>> step = training.make_step(training.negative_bound(model, elbo_of), optimizer, across=average)
+        >>> step = training.make_step(losses.negative_bound(model, elbo_of), optimizer, across=average)
         >>> state = training.start(model.init(jax.random.key(0), jnp.zeros(3)), optimizer)
         >>> epoch = steps(jax.local_devices(), step=step, prepare=training.grey, batch_size=8)
         >>> state, data = copied((state, jnp.zeros((16, 3))), jax.local_devices())

@@ -1,17 +1,37 @@
-"""Likelihoods of pixels with a finite number of grey levels: 256-way, and the discretised logistic mixture.
+"""Likelihoods of pixels with a finite number of grey levels: 256-way, beta-binomial, discretised logistic mixture.
 
-Both give probabilities, not densities, to the values 0, 1/255, ..., 1 of 8-bit pixels in [0, 1]; divide their negative
-by the number of dimensions and by ln 2 for bits per dimension.
+They give probabilities, not densities, to the values 0, 1/255, ..., 1 of 8-bit pixels in [0, 1]: their bounds become
+bits by `bits_per_dimension`. A density does so through `jaxvae.dequantization`.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax
-from jax.scipy.special import logsumexp
+from jax.scipy.special import gammaln, logsumexp
 
+from jaxvae.gamma_ratio import LARGEST_LOG, log_gamma_ratio
 from jaxvae.types import Array, Key, Shape
+
+
+def bits_per_dimension(log_likelihood: Array, shape: Shape) -> Array:
+    """What a code costs for each dimension of the data: -log p(x) / (D ln 2).
+
+    Args:
+        log_likelihood: [...] ln p(x), or a bound on it, in nats: of levels, not of a density.
+        shape: of one example, with D dimensions in all.
+
+    Returns:
+        [...] bits.
+
+    Example:
+        >>> even = PixelCategorical(jnp.zeros((4, 4, 3, 256)))
+        >>> round(float(bits_per_dimension(even.log_prob(jnp.ones((4, 4, 3))), (4, 4, 3))), 3)
+        8.0
+    """
+    return -log_likelihood / (math.prod(shape) * math.log(2))
 
 
 @jax.tree_util.register_dataclass
@@ -51,6 +71,68 @@ class PixelCategorical:
         """The mean pixel in [0, 1], [*event]."""
         levels = jnp.linspace(0, 1, self.logits.shape[-1], dtype=self.logits.dtype)
         return jax.nn.softmax(self.logits) @ levels
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class BetaBinomial:
+    """The level of each pixel as a count of n = 255, whose probability is a Beta draw: two numbers for 256 levels.
+
+    P(x) = Π C(n, k) B(k + α, n - k + β) / B(α, β),    k = n x
+
+    With α = β = 1 all levels are equally probable; as both grow it becomes the binomial, and as both vanish the pixel
+    is black or white.
+
+    Args:
+        log_alpha: [*event] ln α; outside of ±30 it counts as ±30.
+        log_beta: [*event] ln β, alike.
+        levels: n + 1, the number of values a pixel can take.
+
+    Example:
+        >>> round(float(BetaBinomial(jnp.zeros(4), jnp.zeros(4)).log_prob(jnp.ones(4))), 3)  # -4 ln 256
+        -22.181
+    """
+
+    log_alpha: Array
+    log_beta: Array
+    levels: int = field(default=256, metadata={"static": True})
+
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {"log_alpha": shape, "log_beta": shape}
+
+    def sample(self, key: Key) -> Array:
+        """One draw of pixels in [0, 1], [*event]: from the table of all levels."""
+        counts = jnp.arange(self.levels, dtype=self.log_alpha.dtype)
+        each = lambda count: self._log_probabilities(jnp.full_like(self.log_alpha, count))  # noqa: E731
+        table = jax.vmap(each, out_axes=-1)(counts)
+        return jax.random.categorical(key, table).astype(self.log_alpha.dtype) / (self.levels - 1)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log probability of pixels [*event] in [0, 1]: [], in nats."""
+        return jnp.sum(self._log_probabilities(jnp.round(value * (self.levels - 1))))
+
+    def expectation(self) -> Array:
+        """The mean α / (α + β), [*event]."""
+        log_alpha, log_beta = self._inside()
+        return jax.nn.sigmoid(log_alpha - log_beta)
+
+    def _log_probabilities(self, count: Array) -> Array:
+        log_alpha, log_beta = self._inside()
+        number = jnp.full_like(count, self.levels - 1)
+        orders = gammaln(number + 1) - gammaln(count + 1) - gammaln(number - count + 1)
+        together = log_gamma_ratio(jnp.logaddexp(log_alpha, log_beta), number)
+        # The ratios have been divided by powers of α, β and α + β, which are a binomial's probabilities.
+        ratios = log_gamma_ratio(log_alpha, count) + log_gamma_ratio(log_beta, number - count) - together
+        odds = log_alpha - log_beta
+        return orders + ratios + count * log_sigmoid(odds) + (number - count) * log_sigmoid(-odds)
+
+    def _inside(self) -> tuple[Array, Array]:
+        return (
+            jnp.clip(self.log_alpha, -LARGEST_LOG, LARGEST_LOG),
+            jnp.clip(self.log_beta, -LARGEST_LOG, LARGEST_LOG),
+        )
 
 
 @jax.tree_util.register_dataclass

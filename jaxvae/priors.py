@@ -1,14 +1,25 @@
-"""Priors p(z), with parameters of their own or with the posterior's."""
+"""Priors p(z), with parameters of their own or with the posterior's.
+
+Most are a family of distributions whose parameters are learned, by `learned`: a diagonal Gaussian, a normalising flow,
+an autoregressive density. The mixture of posteriors at pseudo-inputs is in `jaxvae.vamp`.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+from jax.nn import log_softmax, softmax
+from jax.scipy.special import logsumexp
 
 from jaxvae.distributions import Normal
+from jaxvae.layers import Free
+from jaxvae.many_normals import log_densities
 from jaxvae.types import Array, Distribution, Key, Params, Shape
 
 Posterior = Callable[[Array], Distribution]  # x [*event] -> q(z|x)
+Start = float | Callable[[Key, Shape], Array]  # a number, or (key, shape) -> a parameter before the first step
 
 
 class Prior(NamedTuple):
@@ -28,3 +39,118 @@ def standard_normal(shape: Shape) -> Prior:
         The prior.
     """
     return Prior(init=lambda key, x: {}, apply=lambda params, posterior: Normal(jnp.zeros(shape), jnp.zeros(shape)))
+
+
+def learned(family: Any, shape: Shape, *, start: dict[str, Start] | None = None, **options: Any) -> Prior:
+    """A prior of any family of distributions, whose parameters are learned beside the networks.
+
+    Args:
+        family: what has `parameters(shape, **options)`, named outputs, and makes a distribution when it is called with
+            them: `Normal`, `jaxvae.masked_normal.MaskedNormal`, a flow of `jaxvae.coupling`.
+        shape: the shape of z.
+        start: the first values of parameters, by name; others start at zero, or where their `Free` says.
+        options: of `family.parameters`.
+
+    Returns:
+        The prior; its params are the named outputs.
+
+    Raises:
+        ValueError: `start` names a parameter that the family does not have.
+
+    Example:
+        >>> prior = learned(Normal, (2,), start={"mean": 0.5})
+        >>> params = prior.init(jax.random.key(0), jnp.zeros(()))
+        >>> prior.apply(params, None).expectation()
+        Array([0.5, 0.5], dtype=float32)
+
+    Source: for Gaussians, Hoffman & Johnson, "ELBO surgery" (2016), section 2; for flows, Chen et al., "Variational
+    Lossy Autoencoder" (2017), section 3.2.
+    """
+    starts = start or {}
+    outputs = family.parameters(shape, **options)
+    for name in starts:
+        if name not in outputs:
+            raise ValueError(f"start names {name!r}, and this prior has the parameters {', '.join(outputs)}")
+    free = {
+        name: output if isinstance(output, Free) else Free(output, starts.get(name, 0.0))
+        for name, output in outputs.items()
+    }
+    free |= {name: Free(free[name].shape, first) for name, first in starts.items()}
+
+    def init(key: Key, x: Array) -> Params:
+        keys = jax.random.split(key, len(free))
+        return {name: free[name].first_value(key, free[name].shape) for key, name in zip(keys, free, strict=True)}
+
+    return Prior(init, lambda params, posterior: family(**params))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of distributions of one family.
+
+    p(z) = Σ_c π_c p_c(z),    π = softmax(l)
+
+    Its draws have no gradient by l, for a draw does not move when the weights do: it is a prior, not a posterior.
+
+    Args:
+        logits: [C] l.
+        components: p_c, fields [C, ...].
+
+    Example:
+        >>> two = Mixture(jnp.zeros(2), Normal(jnp.array([[-9.0], [9.0]]), jnp.zeros((2, 1))))
+        >>> round(float(two.log_prob(jnp.array([9.0]))), 4)  # -½ ln 2π - ln 2
+        -1.6121
+    """
+
+    logits: Array
+    components: Distribution
+
+    def sample(self, key: Key) -> Array:
+        """One draw, [*latent]: a component at random, then a draw from it."""
+        key_component, key_z = jax.random.split(key)
+        component = jax.random.categorical(key_component, self.logits)
+        return jax.tree.map(lambda field: field[component], self.components).sample(key_z)
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of [*latent]: [], in nats."""
+        match self.components:
+            case Normal(mean, log_scale):
+                of_each = log_densities(value, mean, log_scale)
+            case _:
+                of_each = jax.vmap(lambda component: component.log_prob(value))(self.components)
+        return logsumexp(log_softmax(self.logits) + of_each)
+
+    def expectation(self) -> Array:
+        """The mean, [*latent]."""
+        of_each = jax.vmap(lambda component: component.expectation())(self.components)
+        return jnp.tensordot(softmax(self.logits), of_each, axes=1)
+
+
+def normal_mixture(shape: Shape, *, num_components: int, spread: float = 1.0) -> Prior:
+    """A mixture of diagonal Gaussians with learned weights, means and scales.
+
+    Args:
+        shape: the shape of z.
+        num_components: C.
+        spread: of the means before the first step, which are drawn from N(0, spread²); the scales start at one.
+
+    Returns:
+        The prior; its params are "logits" [C], "mean" and "log_scale" [C, *latent].
+
+    Raises:
+        ValueError: there is no component.
+
+    Source: Dilokthanakul et al., "Deep Unsupervised Clustering with Gaussian Mixture Variational Autoencoders" (2016).
+    """
+    if num_components < 1:
+        raise ValueError(f"num_components={num_components}: a mixture has at least one component")
+
+    def init(key: Key, x: Array) -> Params:
+        mean = spread * jax.random.normal(key, (num_components, *shape))
+        return {"logits": jnp.zeros(num_components), "mean": mean, "log_scale": jnp.zeros_like(mean)}
+
+    def apply(params: Params, posterior: Posterior) -> Mixture:
+        return Mixture(params["logits"], Normal(params["mean"], params["log_scale"]))
+
+    return Prior(init, apply)

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.distributions import Bernoulli
+from jaxvae.losses import Loss, Metrics
 from jaxvae.model import VAE, Terms
-from jaxvae.training import Loss, Metrics
 from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
 
 

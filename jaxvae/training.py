@@ -12,25 +12,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.bounds import draw_terms, temper
-from jaxvae.model import VAE, Terms
+from jaxvae.losses import Loss, Metrics
 from jaxvae.types import Array, Key, Params
 
-Metrics = dict[str, Array]
 Data = Any  # a tree of arrays with one leading axis of examples: images [N, H, W, C], or (images, labels [N])
 Prepare = Callable[[Key, Any], Any]  # (key, stored example) -> x
 Across = Callable[[Any], Any]  # a tree of means over a part of the batch -> of means over the whole batch
 Part = Callable[[Any], Any]  # a tree of arrays [B, ...] over the whole batch -> over this device's part of it
-
-
-class Loss(Protocol):
-    """What the step differentiates: a mean over the batch, in nats."""
-
-    def __call__(
-        self, keys: Key, params: Params, extra: Any, xs: Array, step: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
-        """Keys [B], one for each example -> (loss [], (extra, metrics)); no gradient touches the tree `extra`."""
-        ...
 
 
 class State(NamedTuple):
@@ -65,44 +53,6 @@ def start(params: Params, optimizer: optax.GradientTransformation, *, averaged: 
     """
     average = jax.tree.map(jnp.copy, params) if averaged else None
     return State(jnp.zeros((), jnp.int32), params, average, optimizer.init(params), extra)
-
-
-def negative_bound(
-    model: VAE,
-    reduce: Callable[[Terms], Array],
-    *,
-    num_samples: int = 1,
-    beta: optax.Schedule | None = None,
-    at_once: int | None = None,
-) -> Loss:
-    """A per-example bound lifted to a loss: one key for each example, the mean over the batch, a minus sign.
-
-    Args:
-        model: the model.
-        reduce: a reduction of terms, `bounds.average` (the ELBO) or `bounds.importance_weighted` (IWAE).
-        num_samples: k.
-        beta: step -> the weight of the latent part in the loss, a warm-up for instance; None for the bound itself.
-        at_once: how many draws are held at once (see `jaxvae.bounds.draw_terms`); None for all.
-
-    Returns:
-        The loss. Its metrics are the means over the batch of the untempered "bound", and of "log_likelihood" and "kl".
-    """
-
-    def objective(key: Key, params: Params, x: Array, step: Array) -> tuple[Array, Metrics]:
-        terms = draw_terms(model, key, params, x, num_samples=num_samples, at_once=at_once)
-        bound = reduce(terms)
-        metrics = {
-            "bound": bound,
-            "log_likelihood": jnp.mean(terms.log_likelihood),
-            "kl": jnp.mean(jnp.sum(terms.kl, axis=-1)),
-        }
-        return bound if beta is None else reduce(temper(terms, beta(step))), metrics
-
-    def loss(keys: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
-        values, metrics = jax.vmap(objective, (0, None, 0, None))(keys, params, xs, step)
-        return -jnp.mean(values), (extra, jax.tree.map(jnp.mean, metrics))
-
-    return loss
 
 
 def num_examples(data: Data) -> int:

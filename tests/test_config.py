@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxvae.run import RunError, config, config_file
+from jaxvae.run import RunError, config, config_check, config_file
 from jaxvae.run.config import Checkpoints, Config, Data, Evaluation, Model, Objective, Optimizer
 
 
@@ -37,24 +37,42 @@ IMPOSSIBLE = [
     (Config(seed=-1), "--seed -1"),
     (changed("evaluation", examples=0), "--evaluation.examples 0"),
     (changed("checkpoints", keep=0), "--checkpoints.keep 0"),
+    (changed("objective", bound="tvo", estimator="doubly-reparameterized"), "give --objective.bound iwae"),
+    (changed("objective", bound="miwae", num_samples=7), "--objective.num-samples 7 cannot be taken in"),
+    (changed("objective", alpha=float("inf")), "--objective.alpha inf"),
+    (changed("objective", elbo_share=1.5), "--objective.elbo-share 1.5 must lie between 0 and 1"),
+    (changed("objective", cycle_epochs=2, warmup_epochs=2), "again and again: give one"),
+    (changed("objective", free_bits=1.0, capacity=2.0), "two prices"),
+    (changed("objective", free_bits=1.0, bound="iwae"), "mean divergence of a whole batch"),
+    (changed("objective", free_bits=1.0, beta=2.0), "a price without a weight"),
+    (changed("objective", capacity=1.0, warmup_epochs=2), "grows over the run by itself"),
+    (changed("objective", bound="piwae", num_samples=5, beta=2.0), "two bounds of its own"),
+    (changed("objective", encoder_steps=3), "--batch-size 100 cannot be taken in --objective.encoder-steps 3"),
+    (changed("model", posterior="von-mises-fisher", prior="flow"), "lies on the sphere"),
+    (changed("model", posterior="von-mises-fisher", latent=2), "needs --model.latent 3 at least"),
+    (changed("model", structure="ladder", posterior="planar"), "has a posterior and a prior of its own"),
+    (
+        changed("objective", bound="iwae", estimator="generalized-doubly-reparameterized"),
+        "give --model.prior learned",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("settings", "sentence"), IMPOSSIBLE, ids=[s for _, s in IMPOSSIBLE])
 def test_the_impossible_is_refused_with_a_sentence(settings, sentence):
     with pytest.raises(RunError, match=sentence.replace(".", r"\.")):
-        config.check(settings)
+        config_check.check(settings)
 
 
 def test_the_default_and_a_rich_configuration_pass():
-    config.check(Config())
-    config.check(RICH)
+    config_check.check(Config())
+    config_check.check(RICH)
 
 
 RICH = Config(
     Data("mnist", "static", "60k/10k", Path("/data"), None),
-    Model("conv", 2, "bernoulli", 0.2, True),
-    Objective("iwae", 5, "sticking-the-landing", 0.5, 3),
+    Model("conv", 2, scale=0.2, mean_bias=True),
+    Objective("iwae", 5, "sticking-the-landing", beta=0.5, warmup_epochs=3),
     Optimizer(1e-4, "cosine", 10, 5.0, 0.999),
     Evaluation(0, 5),
     Checkpoints(0.0, 3),

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy import stats
 from standard_errors import assert_mean, assert_same_mean
 
-from jaxvae import bounds, linear, training
+from jaxvae import bounds, linear, losses
 from jaxvae.distributions import Frozen, Normal
 from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
 from jaxvae.model import vae
@@ -123,7 +123,7 @@ def test_the_doubly_reparameterised_gradient_of_a_batch(float64):
     params, xs = params_and_examples(batch=5)
     key, num_samples = jax.random.key(3), 4
     model = nonlinear_vae(doubly_reparameterized)
-    loss = training.negative_bound(model, bounds.importance_weighted, num_samples=num_samples)
+    loss = losses.negative_bound(model, bounds.importance_weighted, num_samples=num_samples)
     keys = jax.random.split(key, len(xs))
     found = jax.jit(jax.grad(lambda params: loss(keys, params, (), xs, jnp.zeros((), jnp.int32))[0]))(params)
     gradients = [reference_gradient(k, params, x, num_samples=num_samples) for k, x in zip(keys, xs, strict=True)]

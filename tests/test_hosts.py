@@ -1,5 +1,6 @@
 """Two real processes train one run: the numbers are those of one, and a killed process costs nothing."""
 
+import errno
 import json
 import os
 import signal
@@ -173,3 +174,19 @@ def test_one_process_agrees_with_itself():
     assert not hosts.any_of(False)
     with pytest.raises(ZeroDivisionError), hosts.watched("start again"):
         _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(OSError(errno.EROFS, os.strerror(errno.EROFS), "runs/a"), "runs/a: Read-only"), (KeyError("a"), "KeyError: 'a'")],
+)
+def test_what_goes_wrong_in_the_first_process_is_told_to_all(monkeypatch, error, sentence):
+    """The others wait for its answer: they get the sentence, and none a silence."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "same", lambda tree: tree)
+
+    def decide():
+        raise error
+
+    with pytest.raises(RunError, match=sentence):
+        hosts.decided(decide)

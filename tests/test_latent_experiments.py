@@ -2,28 +2,41 @@
 
 import json
 import shutil
-from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy
 from PIL import Image
 
-from experiments import codes, generate, impute, latent, train
+from experiments import code_densities, codes, generate, impute, latent, train, two_stage
 from experiments.examined import open_examined, seen
+from jaxvae.distributions import Normal
 from jaxvae.run import RunError, pictures
 from jaxvae.run.config import Data, Evaluation, Model
 
 QUICK = {"epochs": 2, "evaluation": Evaluation(num_samples=0), "name": "run"}
 OPTIONS = {
     generate: {"train_examples": 200, "test_examples": 60, "num_samples": 64, "components": 3},
+    two_stage: {
+        "train_examples": 300,
+        "test_examples": 60,
+        "num_images": 16,
+        "epochs": 20,
+        "width": 16,
+        "k": 20,
+        "components": 3,
+        "batch_size": 50,
+    },
     latent: {"train_examples": 300, "test_examples": 60, "pairs": 2, "steps": 5, "traversed": 3},
     codes: {"train_examples": 300, "test_examples": 60, "tsne_examples": 0, "map_examples": 10, "map_steps": 20},
     impute: {"examples": 20, "rounds": 4},
 }
 FIGURES = {
     generate: {"ancestral", "generated", "nearest"},
+    two_stage: {"two_stage"},
     latent: {"interpolations", "traversals", "near", "latent_plane", "attributes", "resynthesis"},
     codes: {"codes_pca", "map_codes"},
     impute: {"imputed", "imputation_error"},
@@ -119,6 +132,36 @@ def test_the_densities_are_of_the_codes_of_the_test_set(examined):
     assert all(0 <= value <= 1 for name, value in numbers.items() if name.startswith("share_nearer"))
 
 
+def test_the_second_stage_learns_the_density_of_the_codes_and_stays_below_it():
+    """Codes about two points, each with a known posterior: the truth is a mixture that no single Gaussian fits."""
+    random = np.random.default_rng(0)
+    points, noise = np.array([[-2.0, 0.0], [2.0, 0.0]], np.float32), 0.3
+    model = two_stage.second_stage(2, 4)._replace(posterior=lambda params, x: Normal(x, jnp.log(noise)))
+    xs = jnp.asarray(points[random.integers(0, 2, 1000)])
+    options = two_stage.Options(run=None, epochs=60, width=32, batch_size=50, learning_rate=3e-3)
+    second = two_stage.second_stage(2, options.width)
+    params = second.init(jax.random.key(0), xs[0])
+    run = SimpleNamespace(model=model, params={})
+    params, bound = two_stage._trained(second, params, jax.random.key(1), run, xs, options)
+    codes = points[random.integers(0, 2, 500)] + noise * random.normal(size=(500, 2))
+    each = [scipy.stats.multivariate_normal(point, noise**2 * np.eye(2)).logpdf(codes) for point in points]
+    truth = np.logaddexp(*each) - np.log(2)
+    codes, keys = jnp.asarray(codes, jnp.float32), jax.random.split(jax.random.key(2), 500)
+    found = jax.jit(jax.vmap(lambda key, z: two_stage._log_density(second, params, 200, key, z)))(keys, codes)
+    one = scipy.stats.multivariate_normal(np.zeros(2), np.cov(codes.T)).logpdf(codes)
+    assert one.mean() + 0.3 < found.mean() < truth.mean() + 5 * np.std(found - truth) / np.sqrt(500)
+    assert bound < found.mean()
+
+
+def test_the_costs_of_two_stages_are_of_the_same_codes(examined):
+    numbers = examined[two_stage]
+    for name in ("gaussian_mixture", "second_vae"):
+        gain = numbers["cost_prior"] - numbers[f"cost_{name}"]
+        assert numbers[f"gain_over_prior_{name}"] == pytest.approx(gain, abs=1e-5)
+    assert numbers["protocol"]["k"] == 20
+    assert "bound" in numbers["protocol"]["second_stage_density"]
+
+
 def test_a_copy_is_nearer_than_every_new_image():
     held_out = np.linspace(1, 2, 100)
     assert generate._share_nearer(np.zeros(50), held_out)[0] == 1
@@ -130,9 +173,8 @@ def test_a_copy_is_nearer_than_every_new_image():
 def test_the_number_of_components_is_chosen_on_left_out_codes():
     random = np.random.default_rng(0)
     two = np.concatenate([random.normal(-5, 0.5, size=(100, 2)), random.normal(5, 0.5, size=(100, 2))])
-    options = generate.Options(run=None)
-    assert generate._mixture(random.permutation(two), options).n_components == 2
-    assert generate._mixture(two, replace(options, components=1)).n_components == 1
+    assert code_densities.fitted_mixture(random.permutation(two), None, 0).n_components == 2
+    assert code_densities.fitted_mixture(two, 1, 0).n_components == 1
 
 
 def test_the_error_of_imputation_is_that_of_the_missing_pixels(examined):
@@ -174,6 +216,11 @@ REFUSED = [
     (generate, {"components": 0}, "--components 0 must be at least 1"),
     (generate, {"components": 999}, "--components 999 is more than the 200 training codes"),
     (generate, {"seed": -1}, "--seed -1 must be at least 0"),
+    (two_stage, {"epochs": 0}, "--epochs 0 must be at least 1"),
+    (two_stage, {"k": 0}, "--k 0 must be at least 1"),
+    (two_stage, {"batch_size": 500}, "--batch-size 500 is more than the 300 training codes"),
+    (two_stage, {"learning_rate": 0.0}, "--learning-rate 0.0 must be positive"),
+    (two_stage, {"components": 999}, "--components 999 is more than the 300 training codes"),
     (latent, {"steps": 1}, "--steps 1 must be at least 2"),
     (latent, {"spread": -1.0}, "--spread -1.0 must be at least 0"),
     (latent, {"reach": 0.0}, "--reach 0.0 must be positive"),

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 import jaxvae
 from experiments import train
 from experiments.examined import each_of
-from jaxvae import linear, networks, parallel, training
+from jaxvae import linear, losses, networks, parallel, training
 from jaxvae.bounds import average, importance_weighted, iwae_bound
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.model import standard_normal, vae
@@ -42,7 +42,7 @@ def run_on(devices, precision):
             prior=standard_normal((3,)),
         )
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(0.05, momentum=0.9))
-        loss = training.negative_bound(model, importance_weighted, num_samples=3)
+        loss = losses.negative_bound(model, importance_weighted, num_samples=3)
         data = jnp.asarray(np.random.default_rng(0).uniform(size=(BATCH * STEPS + 5, 12)), precision)
         params = jax.tree.map(lambda leaf: leaf.astype(precision), model.init(jax.random.key(0), data[0]))
         state, key = training.start(params, optimizer), jax.random.key(1)
@@ -67,7 +67,7 @@ def run_on(devices, precision):
 def streamed_on(devices):
     """Whether batches from a stream make the same bits as the data on every device, and what each example is worth."""
     model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.01)
-    step = training.make_step(training.negative_bound(model, average), optimizer, across=parallel.average)
+    step = training.make_step(losses.negative_bound(model, average), optimizer, across=parallel.average)
     data, key = np.random.default_rng(0).normal(size=(5 * BATCH, 3)).astype(np.float32), jax.random.key(1)
     state = training.start(model.init(jax.random.key(0), data[0]), optimizer)
     settings = {"step": step, "prepare": training.grey, "batch_size": BATCH}
@@ -91,9 +91,32 @@ def streamed_on(devices):
     return same, differences, list(shared.shape)
 
 
+def free_bits_on(devices):
+    """The params after steps whose threshold lies between the divergences of the halves of every batch."""
+    model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.05)
+    data = jnp.tile(jnp.array([[3.0, 3.0, 3.0], [0.0, 0.0, 0.0]]), (BATCH, 1))
+    state = training.start(model.init(jax.random.key(0), data[0]), optimizer)
+    across = training.alone if devices is None else parallel.average
+    loss = losses.negative_elbo(model, losses.free_bits(1.0), across=across)
+    settings = {
+        "step": training.make_step(loss, optimizer, across=across),
+        "prepare": training.grey,
+        "batch_size": BATCH,
+    }
+    if devices is None:
+        state, metrics = jax.jit(partial(training.steps, **settings))(state, jax.random.key(1), data)
+    else:
+        run = parallel.steps(devices, **settings)
+        state, metrics = run(*parallel.copied((state,), devices), jax.random.key(1), parallel.copied(data, devices))
+        state, metrics = parallel.first((state, metrics))
+    return np.asarray(ravel_pytree(state.params)[0]), np.asarray(metrics["loss"])
+
+
 def main():
     """In a process of its own: 1, 2, 4 and 8 devices against the plain scan, as the largest relative differences."""
     found = {"streamed 8": streamed_on(jax.devices())}
+    alone, shared = free_bits_on(None), free_bits_on(jax.devices())
+    found["free bits 8"] = [float(np.abs(one - other).max()) for one, other in zip(alone, shared, strict=True)]
     for precision in ("float32", "float64"):
         params, metrics = run_on(None, precision)
         for count in (1, 2, 4, 8):
@@ -124,6 +147,12 @@ def test_a_stream_and_an_evaluation_are_shared(differences):
     assert same_bits
     assert max(of_bounds) < 1e-5
     assert shape == [BATCH]
+
+
+def test_free_bits_look_at_the_mean_over_all_devices(differences):
+    of_params, of_loss = differences["free bits 8"]
+    assert of_params < 1e-5
+    assert of_loss < 1e-4
 
 
 def test_a_batch_that_the_devices_do_not_divide_is_refused():

@@ -7,7 +7,7 @@ import pytest
 import scipy
 from standard_errors import assert_mean
 
-from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
+from jaxvae.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical, bits_per_dimension
 
 LEVELS = np.arange(256) / 255
 
@@ -149,8 +149,63 @@ def test_pixel_categorical_is_finite_at_extremes():
         assert np.all(np.isfinite(gradient))
 
 
+ALPHA = np.array([0.003, 0.4, 1.0, 7.9, 8.1, 60.0, 3e4])
+BETA = np.array([0.5, 0.002, 1.0, 8.1, 300.0, 2.0, 1e5])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 1e-3)])
+def test_beta_binomial_agrees_with_scipy(dtype, tolerance, float64):
+    distribution = BetaBinomial(jnp.asarray(np.log(ALPHA), dtype), jnp.asarray(np.log(BETA), dtype))
+    level = np.array([0, 255, 17, 128, 3, 250, 60])
+    expected = scipy.stats.betabinom(255, ALPHA, BETA).logpmf(level)
+    found = jax.jit(distribution.log_prob)(jnp.asarray(level / 255, dtype))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, expected.sum(), atol=tolerance)
+    np.testing.assert_allclose(distribution.expectation(), ALPHA / (ALPHA + BETA), rtol=1e-6)
+
+
+def test_beta_binomial_sums_to_one_over_the_levels():
+    """Not only in double precision: the ratios of Gammas are themselves hundreds of nats."""
+    for alpha, beta in zip(ALPHA, BETA, strict=True):
+        distribution = BetaBinomial(jnp.float32(np.log(alpha)), jnp.float32(np.log(beta)))
+        log_probabilities = jax.vmap(distribution.log_prob)(jnp.asarray(LEVELS, jnp.float32))
+        np.testing.assert_allclose(np.exp(np.asarray(log_probabilities, float)).sum(), 1, rtol=1e-3)
+
+
+def test_beta_binomial_with_endless_alpha_and_beta_is_binomial():
+    distribution = BetaBinomial(jnp.array([25.0]), jnp.array([25.0 - np.log(3)], jnp.float32))
+    expected = scipy.stats.binom(255, 0.75).logpmf(200)
+    np.testing.assert_allclose(distribution.log_prob(jnp.array([200 / 255])), expected, rtol=1e-4)
+
+
+def test_draws_of_the_beta_binomial_have_its_probabilities():
+    distribution = BetaBinomial(jnp.log(jnp.array([0.3, 5.0])), jnp.log(jnp.array([0.6, 2.0])), levels=4)
+    draws = jax.jit(jax.vmap(distribution.sample))(jax.random.split(jax.random.key(0), 20_000))
+    levels = np.round(np.asarray(draws) * 3).astype(int)
+    np.testing.assert_allclose(levels / 3, draws, atol=1e-6)
+    expected = [scipy.stats.betabinom(3, a, b).pmf(np.arange(4)) for a, b in ((0.3, 0.6), (5, 2))]
+    assert_mean(np.eye(4)[levels], expected)
+    assert_mean(draws, distribution.expectation())
+
+
+@pytest.mark.parametrize("log_alpha", [-1e4, 0.0, 1e4])
+@pytest.mark.parametrize("log_beta", [-1e4, 0.0, 1e4])
+def test_beta_binomial_is_finite_at_extremes(log_alpha, log_beta):
+    log_prob = jax.jit(jax.value_and_grad(lambda fields, pixels: BetaBinomial(*fields).log_prob(pixels)))
+    for level in (0, 100, 255):
+        value, gradient = log_prob((jnp.full(2, log_alpha), jnp.full(2, log_beta)), jnp.full(2, level / 255))
+        assert np.isfinite(value)
+        assert np.all(np.isfinite(gradient))
+
+
+def test_bits_per_dimension_of_even_levels_are_those_of_a_byte():
+    even = PixelCategorical(jnp.zeros((4, 4, 3, 256)))
+    nats = jax.vmap(even.log_prob)(jnp.ones((2, 4, 4, 3)))
+    np.testing.assert_allclose(bits_per_dimension(nats, (4, 4, 3)), [8, 8], rtol=1e-6)
+
+
 def test_parameters_are_the_shapes_of_the_outputs():
-    for distribution in (PixelCategorical, DiscretizedLogisticMixture):
+    for distribution in (PixelCategorical, BetaBinomial, DiscretizedLogisticMixture):
         shapes = distribution.parameters((4, 3, 2))
         made = distribution(**{name: jnp.zeros(shape) for name, shape in shapes.items()})
         assert jax.eval_shape(made.sample, jax.random.key(0)).shape == (4, 3, 2)

@@ -233,7 +233,8 @@ def test_the_mean_bias_starts_the_decoder_at_the_mean_image():
     config = Config(model=Model(mean_bias=True))
     model = build.model_of(config, (8, 8, 1))
     mean = np.linspace(0.1, 0.9, 64).reshape(8, 8, 1)
-    state = initial_state(config, model, (8, 8, 1), num_steps=1, mean_image=mean)
+    images = np.tile(mean[None], (3, 1, 1, 1)).astype(np.float32)
+    state = initial_state(config, model, (8, 8, 1), num_steps=1, images=images)
     bias = state.params["decoder"]["params"]["heads"]["logits"]["bias"]
     np.testing.assert_allclose(jax.nn.sigmoid(bias), mean.ravel(), rtol=1e-5)
 

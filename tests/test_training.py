@@ -13,9 +13,10 @@ from standard_errors import assert_mean
 from jaxvae import bounds, linear
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.draws import sticking_the_landing
+from jaxvae.losses import negative_bound
 from jaxvae.model import standard_normal, vae
 from jaxvae.networks import mlp
-from jaxvae.training import State, dynamic_binarization, grey, make_step, negative_bound, start, steps, streamed, visits
+from jaxvae.training import State, dynamic_binarization, grey, make_step, start, steps, streamed, visits
 
 PIXELS, EXAMPLES, BATCH = 6, 23, 5  # four batches to the epoch, three examples left out
 MODEL = vae(

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import trange
 
 from experiments.foundations import command, linear_models_figure
-from jaxvae import bounds, linear, training
+from jaxvae import bounds, linear, losses, training
 from jaxvae.distributions import LOG_2PI, Normal
 from jaxvae.divergence import kl
 from jaxvae.run import RunError
@@ -104,7 +104,7 @@ def train(
     model = linear.linear_vae(latent=latent)
     schedule = optax.cosine_decay_schedule(learning_rate, epochs * (len(xs) // batch_size))
     optimizer = optax.adam(schedule)
-    step = training.make_step(training.negative_bound(model, bounds.average), optimizer)
+    step = training.make_step(losses.negative_bound(model, bounds.average), optimizer)
 
     @partial(jax.jit, static_argnames="length")
     def some_epochs(state: training.State, *, length: int) -> tuple[training.State, Array]:

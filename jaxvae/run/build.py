@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from functools import partial
 
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.scipy.special import logit
 
-from jaxvae import bounds, draws, networks, training
-from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
-from jaxvae.model import VAE, standard_normal, vae
-from jaxvae.networks import Free, Outputs
-from jaxvae.pixels import DiscretizedLogisticMixture, PixelCategorical
+from jaxvae import bounds, draws, losses, multisample, networks, training
+from jaxvae.generalized import generalized_doubly_reparameterized
+from jaxvae.lagging import make_leading_step
+from jaxvae.model import VAE, vae
+from jaxvae.renyi import renyi
 from jaxvae.run import config as configuration
-from jaxvae.run import structures
-from jaxvae.types import Distribution, Params, Shape
+from jaxvae.run import densities, structures
+from jaxvae.thermodynamic import thermodynamic
+from jaxvae.types import Shape
 
 PAIRS = {
     "small": networks.small_pair,
@@ -27,8 +25,9 @@ ESTIMATORS = {
     "pathwise": draws.pathwise,
     "sticking-the-landing": draws.sticking_the_landing,
     "doubly-reparameterized": draws.doubly_reparameterized,
+    "generalized-doubly-reparameterized": draws.pathwise,  # `generalized` replaces the draw
+    "score-function": draws.score_function,
 }
-REDUCTIONS = {"elbo": bounds.average, "iwae": bounds.importance_weighted}
 
 
 def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
@@ -41,63 +40,27 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     Returns:
         The model.
     """
-    likelihood, pixel_outputs = _likelihood(config.model, image_shape)
+    likelihood, pixel_outputs = densities.likelihood_of(config.model, image_shape)
     pair = PAIRS[config.model.network]
     if config.model.structure in structures.MODELS:
         cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
         parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)
         return structures.MODELS[config.model.structure](config.model, image_shape, parts)
-    encoder, decoder = pair(Normal.parameters((config.model.latent,)), pixel_outputs)
+    posterior, latent_outputs = densities.posterior_of(config.model)
+    encoder, decoder = pair(latent_outputs, pixel_outputs)
     if config.precision == "bf16":
         encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
-    return vae(
+    model = vae(
         encoder=encoder,
         decoder=decoder,
-        prior=standard_normal((config.model.latent,)),
+        prior=densities.prior_of(config.model),
+        posterior=posterior,
         likelihood=likelihood,
         draw=ESTIMATORS[config.objective.estimator],
     )
-
-
-def _likelihood(model: configuration.Model, shape: Shape) -> tuple[Callable[..., Distribution], Outputs]:
-    """p(x|z) of named outputs, and the outputs that the decoder must have."""
-    table: dict[str, tuple[Callable[..., Distribution], Outputs]] = {
-        "bernoulli": (Bernoulli, Bernoulli.parameters(shape)),
-        "continuous-bernoulli": (ContinuousBernoulli, ContinuousBernoulli.parameters(shape)),
-        "gaussian": (normal_with_scale(model.scale), {"mean": shape}),
-        "gaussian-shared": (Normal, {"mean": shape, "log_scale": Free(())}),
-        "gaussian-per-pixel": (Normal, Normal.parameters(shape)),
-        "laplace": (Laplace, {"mean": shape, "log_scale": Free(())}),
-        "categorical": (PixelCategorical, PixelCategorical.parameters(shape)),
-        "logistic-mixture": (DiscretizedLogisticMixture, DiscretizedLogisticMixture.parameters(shape)),
-    }
-    return table[model.likelihood]
-
-
-def from_mean_pixel(params: Params, likelihood: str, mean: np.ndarray) -> Params:
-    """The params with the decoder's output bias started from the mean of the training data.
-
-    Args:
-        params: of a model made by `model_of`.
-        likelihood: its name in the configuration.
-        mean: [H, W, C] the mean image, in [0, 1].
-
-    Returns:
-        New params.
-
-    Raises:
-        RunError: the likelihood has no output that is a pixel's mean or its logit.
-    """
-    start = {
-        "logits": logit(jnp.clip(jnp.asarray(mean, jnp.float32), 0.001, 0.999)),
-        "mean": jnp.asarray(mean, jnp.float32),
-    }
-    if likelihood in ("categorical", "logistic-mixture"):
-        raise configuration.RunError(
-            f"--model.mean-bias has no meaning for --model.likelihood {likelihood}: leave it out"
-        )
-    output = "logits" if "bernoulli" in likelihood else "mean"
-    return params | {"decoder": networks.with_output_bias(params["decoder"], output, start[output])}
+    if config.objective.estimator == "generalized-doubly-reparameterized":
+        return generalized_doubly_reparameterized(model)
+    return model
 
 
 def optimizer_of(config: configuration.Config, num_steps: int) -> optax.GradientTransformation:
@@ -142,23 +105,80 @@ def step_of(
     Returns:
         (state, keys, xs) -> (state, metrics).
     """
-    objective = config.objective
-    beta = None
-    if objective.warmup_epochs:
-        beta = optax.linear_schedule(0.0, objective.beta, objective.warmup_epochs * steps_per_epoch)
-    elif objective.beta != 1:
-        beta = optax.constant_schedule(objective.beta)
-    own_loss = structures.LOSSES.get(config.model.structure)
-    loss = (
-        own_loss(model)
-        if own_loss
-        else training.negative_bound(
-            model, REDUCTIONS[objective.bound], num_samples=objective.num_samples, beta=beta, at_once=config.remat
+    loss = loss_of(config, model, num_steps=config.epochs * steps_per_epoch, across=across)
+    if config.objective.encoder_steps:
+        return make_leading_step(
+            loss,
+            optimizer,
+            num_encoder_steps=config.objective.encoder_steps,
+            until=config.objective.encoder_epochs * steps_per_epoch,
+            decay=config.optimizer.average,
+            across=across,
         )
-    )
     return training.make_step(
         loss, optimizer, decay=config.optimizer.average, across=across, accumulate=config.accumulate
     )
+
+
+def loss_of(
+    config: configuration.Config, model: VAE, *, num_steps: int, across: training.Across = training.alone
+) -> losses.Loss:
+    """What training descends.
+
+    Args:
+        config: of a run.
+        model: made by `model_of`.
+        num_steps: of the whole run, for the schedules.
+        across: `jaxvae.parallel.average` where devices share the batch.
+
+    Returns:
+        The loss.
+    """
+    if config.model.structure in structures.LOSSES:
+        return structures.LOSSES[config.model.structure](model)
+    objective = config.objective
+    k = objective.num_samples
+    if objective.free_bits is not None:
+        return losses.negative_elbo(model, losses.free_bits(objective.free_bits), num_samples=k, across=across)
+    if objective.capacity is not None:
+        target = optax.linear_schedule(0.0, objective.capacity, num_steps)
+        cost = losses.capacity(target, gamma=objective.beta)
+        return losses.negative_elbo(model, cost, num_samples=k, across=across)
+    if objective.bound == "piwae":
+        groups = multisample.grouped(num_groups=objective.groups)
+        return losses.parted(model, for_decoder=bounds.importance_weighted, for_encoder=groups, num_samples=k)
+    beta = _beta(objective, num_steps / config.epochs)
+    return losses.negative_bound(model, reduction_of(objective), num_samples=k, beta=beta, at_once=config.remat)
+
+
+def _beta(objective: configuration.Objective, steps_per_epoch: float) -> optax.Schedule | None:
+    """The weight of the latent part over the steps; None for the bound itself."""
+    if objective.warmup_epochs:
+        return optax.linear_schedule(0.0, objective.beta, round(objective.warmup_epochs * steps_per_epoch))
+    if objective.cycle_epochs:
+        return losses.cyclical(period=round(objective.cycle_epochs * steps_per_epoch), top=objective.beta)
+    return None if objective.beta == 1 else optax.constant_schedule(objective.beta)
+
+
+def reduction_of(objective: configuration.Objective) -> bounds.Reduction:
+    """The reduction of terms that is the configured bound.
+
+    Args:
+        objective: of a configuration.
+
+    Returns:
+        The reduction; for piwae that of the decoder, which is the bound it reports.
+    """
+    table: dict[str, Callable[[], bounds.Reduction]] = {
+        "elbo": lambda: bounds.average,
+        "iwae": lambda: bounds.importance_weighted,
+        "renyi": lambda: renyi(alpha=objective.alpha),
+        "ciwae": lambda: multisample.combined(beta=objective.elbo_share),
+        "miwae": lambda: multisample.grouped(num_groups=objective.groups),
+        "piwae": lambda: bounds.importance_weighted,
+        "tvo": lambda: thermodynamic(objective.intervals),
+    }
+    return table[objective.bound]()
 
 
 def prepare_of(config: configuration.Config) -> training.Prepare:
@@ -184,5 +204,4 @@ def bound_of(config: configuration.Config) -> Callable:
     Returns:
         (model, key, params, x) -> [], in nats.
     """
-    bound = {"elbo": bounds.elbo, "iwae": bounds.iwae_bound}[config.objective.bound]
-    return partial(bound, num_samples=config.objective.num_samples)
+    return partial(bounds.bound(reduction_of(config.objective)), num_samples=config.objective.num_samples)

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from jaxvae.run import RunError
-
+BINARY = ("bernoulli", "pixelcnn")  # likelihoods of pixels that are zero or one
 Binarize = Literal["none", "static", "dynamic", "threshold"]
 
 
@@ -48,12 +47,17 @@ class Model:
         "gaussian",
         "gaussian-shared",
         "gaussian-per-pixel",
+        "structured",
         "laplace",
+        "student-t",
         "categorical",
+        "beta-binomial",
         "logistic-mixture",
+        "pixelcnn",
     ] = "bernoulli"
     """The density of pixels: a Gaussian's scale is fixed, one learned number for all pixels (shared), or an output of
-    the decoder for each pixel; categorical and logistic-mixture are over the 256 levels of 8-bit pixels."""
+    the decoder for each pixel, with a covariance between neighbours (structured); categorical, beta-binomial and
+    logistic-mixture are over the 256 levels of 8-bit pixels; pixelcnn draws binary pixels one by one."""
     structure: Literal["plain", "class-conditional", "quadrants", "quadrants-deterministic", "ladder", "vq"] = "plain"
     """plain: one latent vector; class-conditional: p(x|z, class); quadrants: the hidden pixels of an image given the
     visible quadrants, with a latent vector or (quadrants-deterministic) without; ladder: layers of latents, of which
@@ -67,6 +71,35 @@ class Model:
     """How many layers of latents a ladder has."""
     codes: int = 256
     """K, the number of vectors in the table of vq."""
+    posterior: Literal[
+        "normal",
+        "full",
+        "planar",
+        "radial",
+        "sylvester-orthogonal",
+        "sylvester-householder",
+        "sylvester-triangular",
+        "iaf",
+        "coupling",
+        "spline",
+        "mixture",
+        "von-mises-fisher",
+    ] = "normal"
+    """q(z|x): a Gaussian, diagonal or full; one that is carried through flows; a mixture of Gaussians; a density on the
+    sphere, whose prior is uniform."""
+    flows: int = 4
+    """How many transforms a flow has."""
+    amortised: bool = True
+    """Whether the encoder gives the parameters of the flows, or they are the same for every image."""
+    prior: Literal["standard", "learned", "mixture", "vamp", "flow", "autoregressive"] = "standard"
+    """p(z): N(0, I); a Gaussian with learned parameters; a mixture of them; the mixture of the posteriors of learned
+    pseudo-inputs; a Gaussian carried through flows; one dimension given those before it."""
+    components: int = 500
+    """Of a mixture prior or a VampPrior; a mixture posterior has ten."""
+    pixel_radius: int = 3
+    """How many rows and columns back the first layer of pixelcnn sees."""
+    pixel_layers: int = 3
+    """The layers of pixelcnn after the first, each of which sees one pixel further."""
     scale: float = 0.1
     """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
     mean_bias: bool = False
@@ -77,16 +110,43 @@ class Model:
 class Objective:
     """What training ascends."""
 
-    bound: Literal["elbo", "iwae"] = "elbo"
-    """The bound on log p(x)."""
+    bound: Literal["elbo", "iwae", "renyi", "ciwae", "miwae", "piwae", "tvo"] = "elbo"
+    """The bound on log p(x): also Renyi's of --objective.alpha; the ELBO and IWAE mixed (ciwae, by
+    --objective.elbo-share); IWAE averaged over --objective.groups of draws (miwae), or so for the encoder alone
+    (piwae); the thermodynamic one of --objective.intervals."""
     num_samples: int = 1
     """k, the number of posterior draws for each example."""
-    estimator: Literal["pathwise", "sticking-the-landing", "doubly-reparameterized"] = "pathwise"
+    estimator: Literal[
+        "pathwise",
+        "sticking-the-landing",
+        "doubly-reparameterized",
+        "generalized-doubly-reparameterized",
+        "score-function",
+    ] = "pathwise"
     """The gradient estimator; the value of the bound is the same for all."""
+    alpha: float = 0.5
+    """Of Renyi's bound: 1 is the ELBO, 0 IWAE, -inf the largest weight alone."""
+    elbo_share: float = 0.5
+    """The share of the ELBO in ciwae."""
+    groups: int = 5
+    """Of draws, for miwae and piwae: a divisor of --objective.num-samples."""
+    intervals: int = 5
+    """Of the partition of tvo, which adapts to every image."""
     beta: float = 1.0
     """The weight of the latent part in the loss; the reported bound is never weighted."""
     warmup_epochs: int = 0
     """Raise that weight from zero over so many epochs."""
+    cycle_epochs: int = 0
+    """Raise it again every so many epochs, in the first half of them."""
+    free_bits: float | None = None
+    """Ask nothing for the first so many nats of each latent group, on average over a batch."""
+    capacity: float | None = None
+    """Ask for a divergence of so many nats, reached along a line over the run, and weigh the distance by
+    --objective.beta."""
+    encoder_steps: int = 0
+    """Move the encoder alone so many times before each step, on as many parts of the batch."""
+    encoder_epochs: int = 5
+    """How long it is given these steps of its own: the first epochs, in which it would lag behind."""
 
 
 @dataclass(frozen=True)
@@ -155,112 +215,6 @@ class Config:
     in one program, a CPU one after another, which is faster there."""
 
 
-def check(config: Config) -> None:
-    """Refuse what cannot be.
-
-    Args:
-        config: of a run.
-
-    Raises:
-        RunError: the first impossible value or combination, and what to do.
-    """
-    at_least_one = {
-        "--model.latent": config.model.latent,
-        "--model.classes": config.model.classes,
-        "--model.layers": config.model.layers,
-        "--model.codes": config.model.codes,
-        "--objective.num-samples": config.objective.num_samples,
-        "--epochs": config.epochs,
-        "--batch-size": config.batch_size,
-        "--accumulate": config.accumulate,
-        "--remat": 1 if config.remat is None else config.remat,
-        "--num-seeds": config.num_seeds,
-        "--checkpoints.keep": config.checkpoints.keep,
-    }
-    not_negative: dict[str, float] = {
-        "--objective.beta": config.objective.beta,
-        "--objective.warmup-epochs": config.objective.warmup_epochs,
-        "--optimizer.warmup-steps": config.optimizer.warmup_steps,
-        "--evaluation.num-samples": config.evaluation.num_samples,
-        "--checkpoints.seconds": config.checkpoints.seconds,
-        "--seed": config.seed,
-    }
-    positive: dict[str, float | None] = {
-        "--optimizer.lr": config.optimizer.lr,
-        "--optimizer.clip": config.optimizer.clip,
-        "--model.scale": config.model.scale,
-        "--evaluation.examples": config.evaluation.examples,
-    }
-    for name, count in at_least_one.items():
-        _refuse_if(count < 1, f"{name} {count} must be at least 1")
-    for name, amount in not_negative.items():
-        _refuse_if(not amount >= 0, f"{name} {amount} must not be negative")
-    for name, given in positive.items():
-        _refuse_if(given is not None and not given > 0, f"{name} {given} must be positive")
-    average = config.optimizer.average
-    _refuse_if(average is not None and not 0 < average < 1, f"--optimizer.average {average} must lie between 0 and 1")
-    objective = config.objective
-    _refuse_if(
-        objective.estimator == "doubly-reparameterized" and objective.bound == "elbo",
-        "the doubly reparameterised estimator belongs to the importance-weighted bound: give --objective.bound iwae, "
-        "or --objective.estimator sticking-the-landing",
-    )
-    _refuse_if(
-        objective.estimator == "doubly-reparameterized" and (objective.beta != 1 or objective.warmup_epochs > 0),
-        "the doubly reparameterised estimator is unbiased for a beta of 1 alone: leave out --objective.beta and "
-        "--objective.warmup-epochs, or give --objective.estimator pathwise",
-    )
-    _refuse_if(
-        config.batch_size % config.accumulate > 0,
-        f"--batch-size {config.batch_size} cannot be taken in --accumulate {config.accumulate} parts of one size",
-    )
-    _refuse_if(
-        config.num_seeds > 1 and config.data.stream == "yes",
-        f"--num-seeds {config.num_seeds} visits the data in as many orders at once: leave out --data.stream yes",
-    )
-    _refuse_if(
-        objective.warmup_epochs > config.epochs,
-        f"--objective.warmup-epochs {objective.warmup_epochs} is longer than the run of --epochs {config.epochs}",
-    )
-    _refuse_if(
-        config.model.likelihood != "bernoulli" and binarization(config) != "none",
-        f"--model.likelihood {config.model.likelihood} is a density of grey pixels: give --data.binarize none",
-    )
-    _check_structure(config)
-
-
-def _check_structure(config: Config) -> None:
-    """Refuse what a structure cannot be combined with."""
-    structure, model, objective = config.model.structure, config.model, config.objective
-    named = f"--model.structure {structure}"
-    _refuse_if(
-        structure in ("ladder", "vq") and objective.estimator != "pathwise",
-        f"{named} is trained by --objective.estimator pathwise, not by {objective.estimator}",
-    )
-    _refuse_if(
-        structure == "ladder" and model.network not in ("small", "iwae"),
-        f"{named} is made of fully connected networks: give --model.network small or iwae, not {model.network}",
-    )
-    _refuse_if(
-        structure == "vq" and model.network != "residual",
-        f"{named} is made of convolutions with residual blocks: give --model.network residual, not {model.network}",
-    )
-    _refuse_if(
-        structure == "vq" and (objective.bound != "elbo" or objective.num_samples > 1),
-        f"{named} has one code for each image and no importance weights: leave out --objective.bound and "
-        "--objective.num-samples",
-    )
-    _refuse_if(
-        structure == "vq" and (objective.beta != 1 or objective.warmup_epochs > 0 or config.remat is not None),
-        f"{named} has a divergence that nothing moves: leave out --objective.beta, --objective.warmup-epochs "
-        "and --remat",
-    )
-    _refuse_if(
-        structure.startswith("quadrants") and model.likelihood == "logistic-mixture",
-        f"{named} needs a likelihood of each pixel by itself: give another --model.likelihood than logistic-mixture",
-    )
-
-
 def binarization(config: Config) -> Binarize:
     """How the pixels become zeros and ones, the default resolved.
 
@@ -273,12 +227,7 @@ def binarization(config: Config) -> Binarize:
     if config.data.binarize is not None:
         return config.data.binarize
     grey = config.data.name != "binarized_mnist"
-    return "dynamic" if grey and config.model.likelihood == "bernoulli" else "none"
-
-
-def _refuse_if(impossible: bool, sentence: str) -> None:
-    if impossible:
-        raise RunError(sentence)
+    return "dynamic" if grey and config.model.likelihood in BINARY else "none"
 
 
 def differences(left: Any, right: Any, prefix: str = "--") -> list[str]:

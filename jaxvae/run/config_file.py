@@ -12,7 +12,11 @@ from jaxvae.run import RunError
 from jaxvae.run.config import Config
 
 # Runs of an older version do not have them, and did without.
-LATER = {"stream", "accumulate", "remat", "precision", "structure", "classes", "quadrants", "layers", "codes"}
+LATER = {"stream", "accumulate", "remat", "precision", "structure", "classes", "quadrants", "layers", "codes"} | {
+    *("posterior", "flows", "amortised", "prior", "components", "alpha", "elbo_share", "groups", "intervals"),
+    *("cycle_epochs", "free_bits", "capacity", "encoder_steps", "encoder_epochs"),
+    *("pixel_radius", "pixel_layers"),
+}
 
 
 def write(config: Config, path: Path, *, command: str) -> None:

@@ -16,7 +16,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
-from jaxvae import bounds, evaluation, training
+from jaxvae import bounds, evaluation, losses, training
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.networks import Free, Outputs, mlp
@@ -290,7 +290,7 @@ def _epoch(
     model: VAE, state: training.State, key: Key, data: Array, lr: Array, num_steps: Array, *, batch_size: int
 ) -> tuple[training.State, Array]:
     """One pass over the rows as one scan, and its mean ELBO."""
-    step = training.make_step(training.negative_bound(model, bounds.average), _optimizer(lr, num_steps))
+    step = training.make_step(losses.negative_bound(model, bounds.average), _optimizer(lr, num_steps))
     state, metrics = training.steps(state, key, data, step=step, prepare=lambda key, row: row, batch_size=batch_size)
     return state, jnp.mean(metrics["bound"])
 

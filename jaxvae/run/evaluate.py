@@ -57,19 +57,6 @@ def _prepared(prepare: training.Prepare, stored: training.Data) -> Any:
     return jax.jit(jax.vmap(prepare))(keys, jax.tree.map(jnp.asarray, stored))
 
 
-def mean_image(images: np.ndarray) -> np.ndarray:
-    """The mean of the training images.
-
-    Args:
-        images: [N, H, W, C], uint8 or float32 in [0, 1].
-
-    Returns:
-        [H, W, C] in [0, 1].
-    """
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    return np.asarray(np.mean(images, axis=0, dtype=np.float64) / scale)
-
-
 class Monitor:
     """The training's own bound on the validation set (on the test set where there is none), after each epoch."""
 
@@ -269,6 +256,9 @@ def _protocol(
         "binarisation": BINARISATION.get(dataset.name, binarize),
         "bound": config.objective.bound,
         "k": config.objective.num_samples,
+        "estimator": config.objective.estimator,
+        "posterior": config.model.posterior,
+        "prior": config.model.prior,
         "elbo_draws": 1,
         "nll_k": nll_k,
         "nll_examples": examples if nll_k else 0,

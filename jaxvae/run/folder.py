@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config_file, structures
+from jaxvae.run import RunError, build, config_file, densities, structures
 from jaxvae.run import config as configuration
 from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
@@ -121,7 +121,7 @@ def initial_state(
     image_shape: Shape,
     *,
     num_steps: int,
-    mean_image: np.ndarray | None = None,
+    images: np.ndarray | None = None,
 ) -> training.State:
     """The state before the first step, with a leading axis of seeds where there are several.
 
@@ -130,7 +130,7 @@ def initial_state(
         model: made by `build.model_of`.
         image_shape: [H, W, C].
         num_steps: of the whole run, for the learning rate's schedule.
-        mean_image: [H, W, C], where the decoder's bias starts from it.
+        images: [N, H, W, C] of the training set, from which some parameters may start; None for the shapes alone.
 
     Returns:
         The state.
@@ -139,8 +139,8 @@ def initial_state(
 
     def start(key: jax.Array) -> training.State:
         params = model.init(jax.random.fold_in(key, 0), structures.blank(config, image_shape))
-        if mean_image is not None:
-            params = build.from_mean_pixel(params, config.model.likelihood, mean_image)
+        if images is not None:
+            params = densities.from_data(params, config.model, images)
         params, extra = structures.parted(config, params)
         return training.start(params, optimizer, averaged=config.optimizer.average is not None, extra=extra)
 

@@ -110,13 +110,13 @@ def decided(decide: Callable[[], str]) -> str:
     """What the first process decides, for all.
 
     Args:
-        decide: called in the first process alone; it may raise a RunError.
+        decide: called in the first process alone; it may fail.
 
     Returns:
         Its answer, in every process.
 
     Raises:
-        RunError: its refusal, in every process.
+        RunError: what went wrong in it, in every process.
     """
     if jax.process_count() == 1:
         return decide()
@@ -124,8 +124,8 @@ def decided(decide: Callable[[], str]) -> str:
     if is_first():
         try:
             text = "+" + decide()
-        except RunError as error:
-            text = "-" + str(error)
+        except Exception as error:  # the others wait for an answer, whatever went wrong
+            text = "-" + (sentence_of(error) or f"the first process failed: {type(error).__name__}: {error}")
     length = int(same(np.array(len(text.encode()))))
     letters = np.frombuffer(text.encode().ljust(length, b" "), np.uint8) if is_first() else np.zeros(length, np.uint8)
     text = bytes(same(letters)).decode()

@@ -60,8 +60,7 @@ def train(
     images = dataset.train.images
     per_epoch = len(images) // config.batch_size
     num_steps = config.epochs * per_epoch
-    mean_image = evaluate.mean_image(images) if config.model.mean_bias else None
-    state = initial_state(config, model, images.shape[1:], num_steps=num_steps, mean_image=mean_image)
+    state = initial_state(config, model, images.shape[1:], num_steps=num_steps, images=images)
     first = hosts.is_first()
     with closing(Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)) if first else nullcontext() as kept:
         if kept is not None and kept.latest() is not None:
@@ -126,7 +125,7 @@ def check_data(config: configuration.Config, dataset: Dataset) -> None:
             "warm up for less, or train longer"
         )
     structures.check_labels(config, dataset)
-    if config.model.likelihood == "bernoulli" and configuration.binarization(config) == "none":
+    if config.model.likelihood in configuration.BINARY and configuration.binarization(config) == "none":
         pixels = dataset.test.images
         if np.any((pixels != 0) & (pixels != (255 if pixels.dtype == np.uint8 else 1))):
             raise RunError(

@@ -1,0 +1,182 @@
+"""What `--model.posterior`, `--model.prior` and `--model.likelihood` name: a table for each.
+
+A density becomes an option by a line here and a word in `jaxvae.run.config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logit
+
+from jaxvae import networks
+from jaxvae.autoregressive import inverse_autoregressive
+from jaxvae.autoregressive_pixels import AutoregressivePixels
+from jaxvae.coupling import affine_coupling, neural_spline
+from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
+from jaxvae.flows import planar, radial
+from jaxvae.gaussian import FullNormal
+from jaxvae.layers import Free, Outputs
+from jaxvae.masked_normal import MaskedNormal
+from jaxvae.mixture import NormalMixture
+from jaxvae.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical
+from jaxvae.priors import Prior, learned, normal_mixture, standard_normal
+from jaxvae.run import RunError
+from jaxvae.sphere import UniformSphere, VonMisesFisher
+from jaxvae.structured import StructuredNormal
+from jaxvae.student_t import StudentT
+from jaxvae.sylvester import householder_sylvester, orthogonal_sylvester, triangular_sylvester
+from jaxvae.types import Distribution, Params, Shape
+from jaxvae.vamp import vamp_prior
+
+if TYPE_CHECKING:
+    from jaxvae.run import config as configuration
+
+Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
+
+POSTERIORS: dict[str, Any] = {
+    "normal": Normal,
+    "full": FullNormal,
+    "mixture": NormalMixture,
+    "von-mises-fisher": VonMisesFisher,
+}
+FLOWS = {
+    "planar": planar,
+    "radial": radial,
+    "sylvester-orthogonal": orthogonal_sylvester,
+    "sylvester-householder": householder_sylvester,
+    "sylvester-triangular": triangular_sylvester,
+    "iaf": inverse_autoregressive,
+    "coupling": affine_coupling,
+    "spline": neural_spline,
+}
+
+# No output of theirs is a pixel's mean or its logit.
+WITHOUT_MEAN = ("categorical", "logistic-mixture", "beta-binomial", "student-t", "pixelcnn")
+
+
+def likelihood_of(model: configuration.Model, shape: Shape) -> Density:
+    """p(x|z) of named outputs, and the outputs that the decoder must have.
+
+    Args:
+        model: of a configuration.
+        shape: [H, W, C] of an image.
+
+    Returns:
+        Both.
+    """
+    table: dict[str, Callable[[], Density]] = {
+        "bernoulli": lambda: (Bernoulli, Bernoulli.parameters(shape)),
+        "continuous-bernoulli": lambda: (ContinuousBernoulli, ContinuousBernoulli.parameters(shape)),
+        "gaussian": lambda: (normal_with_scale(model.scale), {"mean": shape}),
+        "gaussian-shared": lambda: (Normal, {"mean": shape, "log_scale": Free(())}),
+        "gaussian-per-pixel": lambda: (Normal, Normal.parameters(shape)),
+        "structured": lambda: (StructuredNormal, StructuredNormal.parameters(shape)),
+        "laplace": lambda: (Laplace, {"mean": shape, "log_scale": Free(())}),
+        "student-t": lambda: (StudentT, {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}),
+        "categorical": lambda: (PixelCategorical, PixelCategorical.parameters(shape)),
+        "beta-binomial": lambda: (BetaBinomial, BetaBinomial.parameters(shape)),
+        "logistic-mixture": lambda: (DiscretizedLogisticMixture, DiscretizedLogisticMixture.parameters(shape)),
+        "pixelcnn": lambda: (
+            AutoregressivePixels,
+            AutoregressivePixels.parameters(shape, radius=model.pixel_radius, layers=model.pixel_layers),
+        ),
+    }
+    return table[model.likelihood]()
+
+
+def posterior_of(model: configuration.Model) -> Density:
+    """q(z|x) of named outputs, and the outputs that the encoder must have.
+
+    Args:
+        model: of a configuration.
+
+    Returns:
+        Both.
+    """
+    shape = (model.latent,)
+    if model.posterior in FLOWS:
+        flow = FLOWS[model.posterior]
+        return flow, flow.parameters(shape, num_flows=model.flows, amortised=model.amortised)
+    family = POSTERIORS[model.posterior]
+    return family, family.parameters(shape)
+
+
+def prior_of(model: configuration.Model) -> Prior:
+    """p(z).
+
+    Args:
+        model: of a configuration.
+
+    Returns:
+        The prior.
+    """
+    shape = (model.latent,)
+    if model.posterior == "von-mises-fisher" and model.prior == "standard":
+        return Prior(lambda key, x: {}, lambda params, posterior: UniformSphere(jnp.zeros(shape)))
+    table: dict[str, Callable[[], Prior]] = {
+        "standard": lambda: standard_normal(shape),
+        "learned": lambda: learned(Normal, shape),
+        "mixture": lambda: normal_mixture(shape, num_components=model.components),
+        "vamp": lambda: vamp_prior(num_components=model.components),
+        "flow": lambda: learned(affine_coupling, shape, num_flows=model.flows),
+        "autoregressive": lambda: learned(MaskedNormal, shape),
+    }
+    return table[model.prior]()
+
+
+def from_data(params: Params, model: configuration.Model, images: np.ndarray) -> Params:
+    """The params of a new model, started from the training data where the configuration says so.
+
+    `mean_bias` sets the decoder's output bias from the mean image; a VampPrior's pseudo-inputs start at images from all
+    over the training set.
+
+    Args:
+        params: of a new model.
+        model: of its configuration.
+        images: [N, H, W, C] of the training set, uint8 or float32 in [0, 1].
+
+    Returns:
+        New params.
+
+    Raises:
+        RunError: the likelihood has no output that is a pixel's mean or its logit.
+    """
+    if model.mean_bias:
+        params = _from_mean_pixel(params, model.likelihood, mean_image(images))
+    if model.prior == "vamp":
+        rows = np.linspace(0, len(images) - 1, model.components).astype(int)
+        scale = 255.0 if images.dtype == np.uint8 else 1.0
+        chosen = jnp.asarray(images[rows] / scale, jnp.float32)
+        prior = vamp_prior(num_components=model.components, images=chosen)
+        params = params | {"prior": params["prior"] | prior.init(jax.random.key(0), chosen[0])}
+    return params
+
+
+def mean_image(images: np.ndarray) -> np.ndarray:
+    """The mean of the training images.
+
+    Args:
+        images: [N, H, W, C], uint8 or float32 in [0, 1].
+
+    Returns:
+        [H, W, C] in [0, 1].
+    """
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    return np.asarray(np.mean(images, axis=0, dtype=np.float64) / scale)
+
+
+def _from_mean_pixel(params: Params, likelihood: str, mean: np.ndarray) -> Params:
+    """The params with the decoder's output bias started from the mean image [H, W, C]."""
+    start = {
+        "logits": logit(jnp.clip(jnp.asarray(mean, jnp.float32), 0.001, 0.999)),
+        "mean": jnp.asarray(mean, jnp.float32),
+    }
+    if likelihood in WITHOUT_MEAN:
+        raise RunError(f"--model.mean-bias has no meaning for --model.likelihood {likelihood}: leave it out")
+    output = "logits" if "bernoulli" in likelihood else "mean"
+    return params | {"decoder": networks.with_output_bias(params["decoder"], output, start[output])}
