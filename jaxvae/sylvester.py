@@ -108,7 +108,7 @@ class OrthogonalSylvester(_Sylvester):
 
     def _columns(self) -> Array:
         """Q [D, M]."""
-        return orthonormal(self.matrix + jnp.eye(*self.matrix.shape, dtype=self.matrix.dtype))
+        return orthonormal(self.matrix + jnp.eye(self.matrix.shape[0], self.matrix.shape[1], dtype=self.matrix.dtype))
 
 
 @jax.tree_util.register_dataclass
