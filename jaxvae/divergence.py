@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
+from jaxvae.correlated import CorrelatedNormal
 from jaxvae.distributions import Bernoulli, Categorical, Laplace, Normal, softplus
 from jaxvae.gaussian import FullNormal
 from jaxvae.onehot import OneHot
@@ -27,6 +28,8 @@ def closed_kl(q: Distribution, p: Distribution) -> Array | None:
     match q, p:
         case Normal(), Normal():
             return _kl_normal(q, p)
+        case Normal(), CorrelatedNormal():
+            return p.kl_from_normal(q)
         case FullNormal(), Normal():
             return q.kl_to_normal(p)
         case VonMisesFisher(), UniformSphere():

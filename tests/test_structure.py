@@ -22,9 +22,13 @@ counts distributions layers pixels structured student_t
 
 autoregressive_pixels draws flows gaussian masked_normal mixture networks
 
-autoregressive divergence priors sylvester
+autoregressive priors sylvester
 
-coupling model vamp
+correlated coupling vamp
+
+divergence
+
+model
 
 annealed auxiliary bounds codes conditional denoising dequantization evaluation gaps generalized hierarchical
 latent linear perceptual semi_amortised

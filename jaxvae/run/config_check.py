@@ -156,6 +156,10 @@ def _check_latents(config: configuration.Config) -> None:
         model.posterior in ("coupling", "spline") and model.latent < 2,
         f"{named} lets one half of the latents move the other: give --model.latent 2 at least",
     )
+    _refuse_if(
+        model.prior == "correlated" and model.latent < 2,
+        "--model.prior correlated has neighbours: give --model.latent 2 at least",
+    )
     on_sphere = model.posterior == "von-mises-fisher"
     _refuse_if(
         on_sphere and model.prior not in ("standard", "vamp"),

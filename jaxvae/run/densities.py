@@ -16,6 +16,7 @@ from jax.scipy.special import logit
 from jaxvae import networks
 from jaxvae.autoregressive import inverse_autoregressive
 from jaxvae.autoregressive_pixels import AutoregressivePixels
+from jaxvae.correlated import correlated_normal
 from jaxvae.coupling import affine_coupling, neural_spline
 from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
 from jaxvae.flows import planar, radial
@@ -124,6 +125,7 @@ def prior_of(model: configuration.Model) -> Prior:
         "mixture": lambda: normal_mixture(shape, num_components=model.components),
         "vamp": lambda: vamp_prior(num_components=model.components),
         "flow": lambda: learned(affine_coupling, shape, num_flows=model.flows),
+        "correlated": lambda: correlated_normal(shape),
         "autoregressive": lambda: learned(MaskedNormal, shape),
     }
     return table[model.prior]()
