@@ -170,6 +170,36 @@ def rate_distortion(model: VAE, key: Key, params: Params, xs: Array, *, num_samp
     )
 
 
+def mutual_information(key: Key, posteriors: Distribution) -> Array:
+    """How many nats a code tells about which of N examples it is of, whatever the prior is.
+
+    I(n; z) = 1/N Σ_n E_{q(z|x_n)}[ln q(z|x_n) - ln 1/N Σ_m q(z|x_m)]
+
+    Args:
+        key: for one draw of each posterior.
+        posteriors: N posteriors, fields [N, *latent].
+
+    Returns:
+        [] nats, between 0 and ln N but for the noise of the draws.
+
+    Example:
+        >>> from jaxvae.distributions import Normal
+        >>> apart = Normal(jnp.array([[-100.0], [100.0]]), jnp.zeros((2, 1)))
+        >>> round(float(mutual_information(jax.random.key(0), apart)), 4)  # ln 2
+        0.6931
+
+    Source: Hoffman & Johnson, "ELBO Surgery" (2016), equation 6.
+    """
+    count = len(jax.tree.leaves(posteriors)[0])
+
+    def of_example(key: Key, own: Distribution) -> Array:
+        z = own.sample(key)
+        of_all = jax.vmap(lambda posterior: posterior.log_prob(z))(posteriors)
+        return own.log_prob(z) - logsumexp(of_all) + jnp.log(jnp.asarray(count, of_all.dtype))
+
+    return jnp.mean(jax.lax.map(lambda pair: of_example(*pair), (jax.random.split(key, count), posteriors)))
+
+
 def active_units(posteriors: Distribution, *, threshold: float = 0.01) -> Array:
     """Which latent dimensions the model uses: those whose posterior mean moves with x.
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
+from standard_errors import assert_mean
 
 from jaxvae import batched_elbo, linear
 from jaxvae.decomposition import (
@@ -14,6 +15,7 @@ from jaxvae.decomposition import (
     collapse_sentence,
     decompose_kl,
     kl_parts,
+    mutual_information,
     rate_distortion,
 )
 from jaxvae.distributions import Normal
@@ -222,3 +224,18 @@ def test_what_does_not_factorise_is_refused():
     model = linear.linear_vae(latent=1)
     with pytest.raises(ValueError, match="needs at least two, not 1"):
         rate_distortion(model, key, model.init(key, jnp.zeros(2)), jnp.zeros((1, 2)))
+
+
+def test_the_mutual_information_of_posteriors_between_alike_and_apart():
+    """Three posteriors alike tell nothing, three apart ln 3, and two that overlap what a quadrature says."""
+    alike = Normal(jnp.zeros((3, 2)), jnp.zeros((3, 2)))
+    np.testing.assert_allclose(mutual_information(jax.random.key(0), alike), 0.0, atol=1e-6)
+    apart = Normal(jnp.array([[-50.0], [0.0], [50.0]]), jnp.zeros((3, 1)))
+    np.testing.assert_allclose(mutual_information(jax.random.key(0), apart), np.log(3), rtol=1e-5)
+    overlapping = Normal(jnp.array([[-1.0], [1.0]]), jnp.zeros((2, 1)))
+    grid = np.linspace(-9, 9, 4001)
+    each = np.stack([scipy.stats.norm(mean).pdf(grid) for mean in (-1, 1)])
+    expected = np.mean(np.trapezoid(each * np.log(each / each.mean(axis=0)), grid, axis=1))
+    keys = jax.random.split(jax.random.key(1), 5000)
+    found = jax.jit(jax.vmap(lambda key: mutual_information(key, overlapping)))(keys)
+    assert_mean(found, expected)
