@@ -26,8 +26,17 @@ from benchmarks.table import HEADER, LARGE_PRODUCT, LEGEND, PRODUCTS, TRIAD, lin
 from benchmarks.timing import Run, in_turns, timed
 from benchmarks.workloads import Workload
 
-FULL_IMAGES = {"W1": 60_000, "W2 k=1": 30_000, "W2 k=5": 10_000, "W2 k=50": 1_000, "W3": 20, "W4": 1_280, "W5": 640}
-QUICK_IMAGES = {"W1": 640, "W2 k=1": 500, "W2 k=5": 200, "W2 k=50": 100, "W3": 2, "W4": 128, "W5": 128}
+FULL_IMAGES = {
+    "W1": 60_000,
+    "W2 k=1": 30_000,
+    "W2 k=5": 10_000,
+    "W2 k=50": 1_000,
+    "W3": 20,
+    "W4": 1_280,
+    "W5": 640,
+    "W6": 10_000,
+}
+QUICK_IMAGES = {"W1": 640, "W2 k=1": 500, "W2 k=5": 200, "W2 k=50": 100, "W3": 2, "W4": 128, "W5": 128, "W6": 256}
 ACCELERATOR_SCALE = 50  # an accelerator gets as many times more images, so that a repetition lasts
 CHUNKS = (25, 100, 500)  # draws held at once in W3
 LIMIT_FLOPS = {"full": 3e10, "quick": 1e9}  # of one repetition of the bare products
@@ -51,7 +60,7 @@ def main(
         plot: also follow the bounds over k and the batch, and draw them into this file.
         device: where to run; JAX's default if not given.
         quick: a few seconds for each workload, to see that everything runs; the numbers mean little.
-        only: of W1, "W2 k=1", "W2 k=5", "W2 k=50", W3, W4, W5, start-up; all if not given.
+        only: of W1, "W2 k=1", "W2 k=5", "W2 k=50", W3, W4, W5, W6, start-up; all if not given.
         repeats: how often everything runs; 9, or 2 if quick.
         peer_python: an interpreter that has the peers (the extra "peers"); what it has not is looked for in this one.
     """
@@ -78,6 +87,8 @@ def main(
                 runs: dict[str, tuple[Run, float]] = {"ours": (timed(workload.run), workload.images)}
                 if workload.by_hand:
                     runs["a hand-written scan"] = timed(workload.by_hand), workload.images
+                if workload.plain:
+                    runs["W1 itself"] = timed(workload.plain), workload.images
                 runs |= {rival: (peer, peer.description["images"]) for rival, peer in running.items()}
                 runs |= limit_runs(workload, open_peers, peer_python, platform, quick)
                 seconds = in_turns({label: run for label, (run, _) in runs.items()}, repeats=repeats, title=name)
@@ -115,6 +126,8 @@ def makers(name: str, quick: bool) -> list:
             return [workloads.conv]
         case "W5":
             return [workloads.residual]
+        case "W6":
+            return [lambda data, name=name: workloads.richer(data, name) for name in workloads.RICHER]
         case _:
             return [lambda data: workloads.iwae(data, int(name.removeprefix("W2 k=")))]
 

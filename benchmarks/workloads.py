@@ -13,11 +13,16 @@ import optax
 from benchmarks import handwritten, handwritten_likelihood
 from benchmarks.limits import Layer, Product, products
 from jaxvae import VAE, log_likelihood, networks, standard_normal, vae
+from jaxvae.autoregressive import inverse_autoregressive
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
+from jaxvae.flows import planar
 from jaxvae.losses import negative_bound
 from jaxvae.model import Terms
+from jaxvae.networks import Outputs
+from jaxvae.sylvester import orthogonal_sylvester
 from jaxvae.training import grey, make_step, start, steps
+from jaxvae.vamp import vamp_prior
 
 IMAGE = (28, 28, 1)
 PIXELS = 784
@@ -36,6 +41,7 @@ class Workload(NamedTuple):
     products: list[Product]  # of one step
     images_per_step: float
     by_hand: Callable[[], Any] | None = None  # one repetition of the same arithmetic without the library
+    plain: Callable[[], Any] | None = None  # one repetition of W1, for what adds to it
 
 
 def model_of(pair: Callable, latent: int) -> VAE:
@@ -108,6 +114,35 @@ def residual(data: np.ndarray) -> Workload:
     model = model_of(networks.residual_pair, 20)
     description = "residual blocks of 32 and 64 maps, 20 latents, ELBO, batch 128"
     return _training("W5", description, model, average, data, 128, 1, residual_layers())
+
+
+RICHER = ("iaf", "sylvester", "planar", "vamp")
+
+
+def richer(data: np.ndarray, name: str) -> Workload:
+    """W6: W1 with four transforms of a flow, or with a VampPrior of 500 components, beside W1 itself."""
+    latent, flows, components = (20,), 4, 500
+    prior = vamp_prior(num_components=components) if name == "vamp" else standard_normal(latent)
+    families = {"iaf": inverse_autoregressive, "sylvester": orthogonal_sylvester, "planar": planar}
+    family = families.get(name)
+    outputs = Normal.parameters(latent) if family is None else family.parameters(latent, num_flows=flows)
+    encoder, decoder = networks.small_pair(outputs, Bernoulli.parameters(IMAGE))
+    model = vae(encoder=encoder, decoder=decoder, prior=prior, posterior=family or Normal)
+    what = f"a VampPrior of {components}" if name == "vamp" else f"{flows} {name} transforms"
+    layers = _richer_layers(name, outputs)
+    workload = _training(f"W6 {name}", f"784-400-20 with {what}, batch 128", model, average, data, 128, 1, layers)
+    return workload._replace(plain=small(data).run)
+
+
+def _richer_layers(name: str, outputs: Outputs) -> list[Layer]:
+    """Those of W1 with all heads of the encoder; the masked networks of a flow, or pseudo-inputs in rows of four."""
+    hidden, *_, first, last = small_layers()
+    heads = [Layer(1, 400, int(np.prod(shape))) for shape in outputs.values() if not isinstance(shape, networks.Free)]
+    if name == "iaf":
+        width = heads[-1].outputs // 4  # of the context, an output of the encoder for each transform
+        heads += [Layer(1, 20, width), Layer(1, width, 40)] * 4
+    pseudo = [layer._replace(rows=4, first=False) for layer in (hidden, *heads)] if name == "vamp" else []
+    return [hidden, *heads, *pseudo, first, last]
 
 
 def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
