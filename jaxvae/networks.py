@@ -190,12 +190,13 @@ def residual_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[N
     return encoder, decoder
 
 
-def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
-    """`residual_pair` between an image and a smaller image: [H, W, C] to [H/4, W/4, features], and back.
+def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, blocks: int = 0) -> tuple[Network, Network]:
+    """`conv_pair` between an image and a smaller image: [H, W, C] to [H/4, W/4, features], and back.
 
     Args:
         encoder_outputs: shapes [h, w, features] with h and w a quarter of H and W, rounded up.
         decoder_outputs: of p(x|z), shapes [H, W, ...].
+        blocks: residual blocks at each size.
 
     Returns:
         The encoder and the decoder.
@@ -209,8 +210,8 @@ def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Netwo
     Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning" (2017), section 4.1, with
     fewer maps.
     """
-    encoder = MapsEncoder((32, 64), tuple(encoder_outputs.items()), nn.gelu, True, 1)
-    decoder = MapsDecoder((64, 32), tuple(decoder_outputs.items()), nn.gelu, True, 1)
+    encoder = MapsEncoder((32, 64), tuple(encoder_outputs.items()), nn.gelu, True, blocks)
+    decoder = MapsDecoder((64, 32), tuple(decoder_outputs.items()), nn.gelu, True, blocks)
     return pure(encoder), pure(decoder)
 
 

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_structures import FEW, assert_same, config_of
+from test_structures import FEW, assert_same, config_of, quick
 
 import jaxvae
 from experiments import conditional, generate, ladder, quantized
 from experiments.train import Options, main
 from jaxvae.conditional import given
 from jaxvae.run import RunError, structures
-from jaxvae.run.config import Checkpoints, Config, Evaluation
+from jaxvae.run.config import Checkpoints, Config, Evaluation, Model
 from jaxvae.run.folder import open_run
 
 
@@ -25,29 +25,32 @@ def _standard_promotion():
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A run of each structure through the command, with its report."""
+def run_of(tmp_path_factory):
+    """Makes a run of a structure through the command, with its report, when a test first asks for it."""
     place = tmp_path_factory.mktemp("runs")
-    with jax.numpy_dtype_promotion("standard"):
-        for name in FEW:
-            config = config_of(name, epochs=1, batch_size=100, evaluation=Evaluation(num_samples=3, examples=20))
+
+    def folder(name):
+        if not (place / name).exists():
+            config = Config(model=Model(latent=3)) if name == "plain" else config_of(name)
+            few = Evaluation(num_samples=3, examples=20)
+            config = replace(config, epochs=1, batch_size=100, evaluation=few)
             settings = {key: getattr(config, key) for key in Config.__dataclass_fields__}
             assert main(Options(**settings, runs=place, name=name)) == 0
-        plain = Options(epochs=1, evaluation=Evaluation(num_samples=0), runs=place, name="plain")
-        assert main(plain) == 0
-    return place
+        return place / name
+
+    return folder
 
 
-@pytest.mark.parametrize("name", FEW)
-def test_a_run_has_its_numbers_pictures_and_model(name, runs):
-    result = json.loads((runs / name / "result.json").read_text())
+@pytest.mark.parametrize("name", quick("class-conditional", "ladder", of=FEW))
+def test_a_run_has_its_numbers_pictures_and_model(name, run_of):
+    result = json.loads((run_of(name) / "result.json").read_text())
     assert result["protocol"]["structure"] == name
     assert ("given" in result["protocol"]) == (name not in ("ladder", "vq"))
     assert ("test_nll" in result) == (name != "vq")
     assert np.isfinite(result["test_elbo"])
     for figure in ("reconstructions", "samples", "latent", "curves"):
-        assert (runs / name / "figures" / f"{figure}.png").stat().st_size > 5_000
-    model, params = jaxvae.load(runs / name)
+        assert (run_of(name) / "figures" / f"{figure}.png").stat().st_size > 5_000
+    model, params = jaxvae.load(run_of(name))
     x = structures.blank(config_of(name), (8, 8, 1))
     assert np.isfinite(jaxvae.elbo(model, jax.random.key(0), params, x))
     if name == "class-conditional":
@@ -63,52 +66,54 @@ def numbers_of(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
-def test_the_ladder_experiment(runs):
-    options = ladder.Options(runs / "ladder", baseline=runs / "plain", examples=20, num_samples=10)
+def test_the_ladder_experiment(run_of):
+    options = ladder.Options(run_of("ladder"), baseline=run_of("plain"), examples=20, num_samples=10)
     ladder.main(options)
-    numbers = numbers_of(runs / "ladder", "ladder")
+    numbers = numbers_of(run_of("ladder"), "ladder")
     assert len(numbers["rate_of_each_layer_ladder"]) == 3
     assert min(numbers["rate_of_each_layer_ladder"]) >= 0
     gain = numbers["nll_one_layer"] - numbers["nll_ladder"]
     assert numbers["gain_over_one_layer"] == pytest.approx(gain, abs=1e-3)
     with pytest.raises(RunError, match="give a plain run"):
-        ladder.main(replace(options, baseline=runs / "vq"))
+        ladder.main(replace(options, baseline=run_of("vq")))
     with pytest.raises(RunError, match=r"was trained with --model.structure plain"):
-        ladder.main(replace(options, run=runs / "plain"))
+        ladder.main(replace(options, run=run_of("plain")))
 
 
-def test_the_conditional_experiment(runs):
-    conditional.main(conditional.Options(runs / "class-conditional", examples=20, num_samples=5, classified=10))
-    numbers = numbers_of(runs / "class-conditional", "conditional")
+@pytest.mark.slow
+def test_the_conditional_experiment(run_of):
+    conditional.main(conditional.Options(run_of("class-conditional"), examples=20, num_samples=5, classified=10))
+    numbers = numbers_of(run_of("class-conditional"), "conditional")
     assert 0 <= numbers["accuracy"] <= 1
-    assert (runs / "class-conditional" / "figures" / "classes.png").stat().st_size > 10_000
-    options = conditional.Options(runs / "quadrants", examples=20, num_samples=5)
+    assert (run_of("class-conditional") / "figures" / "classes.png").stat().st_size > 10_000
+    options = conditional.Options(run_of("quadrants"), examples=20, num_samples=5)
     conditional.main(options)
-    assert (runs / "quadrants" / "figures" / "completions.png").stat().st_size > 10_000
+    assert (run_of("quadrants") / "figures" / "completions.png").stat().st_size > 10_000
     with pytest.raises(RunError, match="trained on other data or quadrants"):  # one quadrant, not two
-        conditional.main(replace(options, baseline=runs / "quadrants-deterministic"))
+        conditional.main(replace(options, baseline=run_of("quadrants-deterministic")))
     with pytest.raises(RunError, match="--baseline is a run with"):
-        conditional.main(replace(options, baseline=runs / "plain"))
+        conditional.main(replace(options, baseline=run_of("plain")))
 
 
-def test_the_quantized_experiment_finds_a_better_code(runs):
-    quantized.main(quantized.Options(runs / "vq", epochs=5, width=16))
-    numbers = numbers_of(runs / "vq", "quantized")
+@pytest.mark.slow
+def test_the_quantized_experiment_finds_a_better_code(run_of):
+    quantized.main(quantized.Options(run_of("vq"), epochs=5, width=16))
+    numbers = numbers_of(run_of("vq"), "quantized")
     assert numbers["rate_learned_prior"] < numbers["rate_uniform_prior"] == pytest.approx(4 * np.log(6), rel=1e-6)
     assert numbers["nll_bound_learned_prior"] == pytest.approx(
         numbers["distortion"] + numbers["rate_learned_prior"], abs=1e-3
     )
     bits = numbers["nll_bound_learned_prior"] / 64 / np.log(2)
     assert numbers["bits_per_dimension_learned_prior"] == pytest.approx(bits, rel=1e-5)
-    result = json.loads((runs / "vq" / "result.json").read_text())
+    result = json.loads((run_of("vq") / "result.json").read_text())
     assert numbers["nll_bound_uniform_prior"] == pytest.approx(-result["test_elbo"], abs=1e-2)
     with pytest.raises(RunError, match="--lr 0 must be positive"):
-        quantized.main(quantized.Options(runs / "vq", lr=0))
+        quantized.main(quantized.Options(run_of("vq"), lr=0))
 
 
-def test_an_experiment_on_plain_runs_refuses_the_others(runs):
+def test_an_experiment_on_plain_runs_refuses_the_others(run_of):
     with pytest.raises(RunError, match=r"trained with --model.structure ladder, and this experiment is about plain"):
-        generate.main(generate.Options(runs / "ladder"))
+        generate.main(generate.Options(run_of("ladder")))
 
 
 @pytest.mark.slow

@@ -27,14 +27,14 @@ MODELS = {
     "quadrants, convolutions": Model(structure="quadrants", network="conv", latent=3, likelihood="gaussian-shared"),
     "quadrants-deterministic": Model(structure="quadrants-deterministic", latent=3),
     "ladder": Model(structure="ladder", latent=4, layers=3),
-    "vq": Model(structure="vq", network="residual", latent=3, codes=6, likelihood="gaussian-shared"),
+    "vq": Model(structure="vq", network="conv", latent=3, codes=6, likelihood="gaussian-shared"),
 }
 FEW = [name for name in MODELS if "convolutions" not in name]
 
 
-def quick(*names):
-    """All structures, of which all but these are slow ones."""
-    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in MODELS]
+def quick(*names, of=MODELS):
+    """Structures, of which all but these are slow ones."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in of]
 
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 8, 8, 1), np.uint8)
@@ -133,7 +133,7 @@ def test_two_devices_make_the_run_of_one(name, tmp_path):
     [
         (Model(structure="ladder", network="conv"), Objective(), "small or iwae, not conv"),
         (Model(structure="ladder"), Objective(estimator="sticking-the-landing"), "by --objective.estimator pathwise"),
-        (Model(structure="vq"), Objective(), "give --model.network residual, not small"),
+        (Model(structure="vq"), Objective(), "give --model.network conv or residual, not small"),
         (Model(structure="vq", network="residual"), Objective(bound="iwae"), "no importance weights"),
         (Model(structure="vq", network="residual"), Objective(beta=0.5), "a divergence that nothing moves"),
         (Model(structure="ladder", layers=0), Objective(), "--model.layers 0 must be at least 1"),

@@ -186,8 +186,8 @@ def _check_structure(config: configuration.Config) -> None:
         f"{named} is made of fully connected networks: give --model.network small or iwae, not {model.network}",
     )
     _refuse_if(
-        structure == "vq" and model.network != "residual",
-        f"{named} is made of convolutions with residual blocks: give --model.network residual, not {model.network}",
+        structure == "vq" and model.network not in ("conv", "residual"),
+        f"{named} is made of convolutions: give --model.network conv or residual, not {model.network}",
     )
     _refuse_if(
         structure == "vq" and (objective.bound != "elbo" or objective.num_samples > 1),

@@ -149,7 +149,9 @@ def quiet(network: Network) -> Network:
 def vq(model: configuration.Model, shape: Shape, parts: Parts) -> VAE:
     """An image of codes a quarter as high and as wide, each one of `--model.codes` vectors."""
     positions = tuple(-(-side // 4) for side in shape[:2])
-    encoder, decoder = networks.maps_pair({"encoding": (*positions, model.latent)}, parts.outputs)
+    encoder, decoder = networks.maps_pair(
+        {"encoding": (*positions, model.latent)}, parts.outputs, blocks=1 if model.network == "residual" else 0
+    )
     return quantized.vq_vae(
         encoder=parts.cast(encoder),
         decoder=parts.cast(decoder),
