@@ -27,6 +27,7 @@ from jaxvae.types import Array, Key, Params
 
 AT_ONCE = 1000
 SHOWN = 64
+DISCRETE = ("bernoulli", "categorical", "beta-binomial", "logistic-mixture")  # of others no nat is a bit of a pixel
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ def main(options: Options) -> None:
     prior, chosen_after, curve = _learned(run, codes, key_prior, key_train, options)
 
     distortion = -_log_likelihoods(run, dataset.test)
-    dimensions = math.prod(run.image_shape)
     count = math.prod(codes["test"].shape[1:])
     rates = {
         "uniform": np.full(len(distortion), count * math.log(run.config.model.codes)),
@@ -85,17 +85,20 @@ def main(options: Options) -> None:
     rows = []
     for name, rate in rates.items():
         total, error = mean_and_error(distortion + rate)
-        bits = (distortion + rate) / dimensions / math.log(2)
         numbers |= {
             f"rate_{name}_prior": float(rate.mean()),
             f"nll_bound_{name}_prior": total,
             f"nll_bound_{name}_prior_standard_error": error,
-            f"bits_per_dimension_{name}_prior": float(bits.mean()),
-            f"bits_per_dimension_{name}_prior_standard_error": mean_and_error(bits)[1],
         }
-        rows.append(
-            [name, f"{rate.mean():.2f}", f"{distortion.mean():.2f}", f"{total:.2f} ± {error:.2f}", f"{bits.mean():.4f}"]
-        )
+        bits = "–"
+        if run.config.model.likelihood in DISCRETE:
+            mean, error_of_bits = mean_and_error((distortion + rate) / math.prod(run.image_shape) / math.log(2))
+            numbers |= {
+                f"bits_per_dimension_{name}_prior": mean,
+                f"bits_per_dimension_{name}_prior_standard_error": error_of_bits,
+            }
+            bits = f"{mean:.4f}"
+        rows.append([name, f"{rate.mean():.2f}", f"{distortion.mean():.2f}", f"{total:.2f} ± {error:.2f}", bits])
     _draw(run, prior, key_draws, dataset.test, usage)
     page = section.add(
         run,

@@ -103,8 +103,7 @@ def test_the_quantized_experiment_finds_a_better_code(run_of):
     assert numbers["nll_bound_learned_prior"] == pytest.approx(
         numbers["distortion"] + numbers["rate_learned_prior"], abs=1e-3
     )
-    bits = numbers["nll_bound_learned_prior"] / 64 / np.log(2)
-    assert numbers["bits_per_dimension_learned_prior"] == pytest.approx(bits, rel=1e-5)
+    assert not [name for name in numbers if name.startswith("bits")]  # a Gaussian is no code of pixels
     result = json.loads((run_of("vq") / "result.json").read_text())
     assert numbers["nll_bound_uniform_prior"] == pytest.approx(-result["test_elbo"], abs=1e-2)
     with pytest.raises(RunError, match="--lr 0 must be positive"):
