@@ -79,7 +79,7 @@ def test_the_posterior_is_drawn_from_and_has_no_density():
     draws = jax.jit(jax.vmap(posterior.sample))(keys)
     assert draws.shape == (5_000, 2)
     assert posterior.expectation().shape == (2,)
-    with pytest.raises(ValueError, match="take iwae_bound or jaxvae.log_likelihood instead"):
+    with pytest.raises(ValueError, match=r"take iwae_bound or jaxvae\.log_likelihood instead"):
         posterior.log_prob(draws[0])
     # of the same law as the draws that the terms see: their likelihoods have one mean
     others = jax.random.split(jax.random.key(5), 5_000)

@@ -61,7 +61,7 @@ def test_to_use_the_last_momentum_twice_would_be_optimistic():
         key_z, key_momentum = jax.random.split(key)
         z, log_start = sample_and_log_prob(model.posterior(curved_model.PARAMS, X), key_z)
         momentum = jax.random.normal(key_momentum, (2,))
-        end, last = leapfrog(log_joint, z, momentum, step_size=jnp.exp(STEPS["log_step_size"]), num_leapfrog=4)
+        end, last = leapfrog(log_joint, z, momentum, step_size=jnp.asarray(0.1), num_leapfrog=4)
         both = 0.5 * jnp.sum(jnp.square(momentum)) - 0.5 * jnp.sum(jnp.square(last))
         return log_joint(end) - log_start, both
 
@@ -69,7 +69,7 @@ def test_to_use_the_last_momentum_twice_would_be_optimistic():
     assert_mean(np.exp(np.asarray(reused + both, np.float64) - LOG_EVIDENCE), 1)
     with pytest.raises(AssertionError, match="standard errors away"):
         assert_mean(np.exp(np.asarray(reused, np.float64) - LOG_EVIDENCE), 1)
-    assert np.mean(np.exp(np.asarray(reused, np.float64) - LOG_EVIDENCE)) > 1.1
+    assert np.mean(np.exp(np.asarray(reused, np.float64) - LOG_EVIDENCE)) > 2
 
 
 def test_the_terms_add_up():
@@ -86,7 +86,7 @@ def test_the_posterior_is_the_moved_one():
     z = jax.jit(posterior.sample)(key)
     terms = jax.jit(model.terms)(key, params, X)
     np.testing.assert_allclose(model.likelihood(params, z).log_prob(X), terms.log_likelihood, rtol=1e-4)
-    with pytest.raises(ValueError, match="take iwae_bound or jaxvae.log_likelihood instead"):
+    with pytest.raises(ValueError, match=r"take iwae_bound or jaxvae\.log_likelihood instead"):
         posterior.log_prob(z)
     plain = curved_model.curved_vae().posterior(params, X).expectation()
     assert np.abs(posterior.expectation() - plain).max() > 0.01
