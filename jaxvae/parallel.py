@@ -176,7 +176,10 @@ def copied(tree: Any, devices: Sequence[jax.Device]) -> Any:
     count = sum(device.process_index == jax.process_index() for device in devices)
 
     def repeated(array: Any) -> Any:
-        # NumPy's is a view: large data goes to each device from the host, and never all copies to one device.
+        # By way of the host: what lies on one device alone, as trained params do, is refused by the others, and a view
+        # of NumPy's never puts all copies on one device.
+        if isinstance(array, jax.Array) and not jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+            array = np.asarray(array)
         broadcast = np.broadcast_to if isinstance(array, np.ndarray) else jnp.broadcast_to
         return broadcast(array, (count, *jnp.shape(array)))
 

@@ -77,6 +77,7 @@ def streamed_on(devices):
     rows = np.asarray(training.visits(key, state.step, len(data), batch_size=BATCH))
     batches = parallel.placed(data[parallel.dealt(rows.T, devices).swapaxes(1, 2)], devices)
     streamed, _ = parallel.streamed(devices, **settings)(*parallel.copied((state,), devices), key, batches)
+    parallel.copied(parallel.first(streamed), devices)  # from one device alone to all again, as an evaluation does
     same = all(np.array_equal(*leaves) for leaves in zip(*map(jax.tree.leaves, (held, streamed)), strict=True))
     bound = partial(iwae_bound, num_samples=3)
     of_batch = parallel.over_examples(lambda key, params, x: bound(model, key, params, x), devices)
