@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.nn import log_sigmoid, sigmoid
 
-from jaxvae.flows import FlowPosterior
+from jaxvae.flows import FlowPosterior, turned
 from jaxvae.layers import Free, Outputs, glorot
 from jaxvae.types import Array, Key, Shape
 
@@ -57,11 +57,11 @@ class InverseAutoregressive:
         """The image [D] and ln |det| []."""
         mean, gate = self._network(z)
         keep = sigmoid(gate)
-        return (keep * z + (1 - keep) * mean)[::-1], jnp.sum(log_sigmoid(gate))
+        return turned(keep * z + (1 - keep) * mean), jnp.sum(log_sigmoid(gate))
 
     def inverse(self, z: Array) -> tuple[Array, Array]:
         """What is mapped to z, [D], and ln |det| of the inverse []."""
-        image = z[::-1]
+        image = turned(z)
 
         def settle(i: Array, before: Array) -> Array:
             # The later coordinates stay zero until it is their turn: what they would be now could be beyond any number.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.nn import elu
 
 from jaxvae.autoregressive import faint
-from jaxvae.flows import FlowPosterior
+from jaxvae.flows import FlowPosterior, turned
 from jaxvae.layers import Free, Outputs, glorot
 from jaxvae.splines import rational_quadratic, rational_quadratic_inverse
 from jaxvae.types import Array, Shape
@@ -32,11 +32,11 @@ class _Coupling:
         """The image [D] and ln |det| []."""
         kept, moved = jnp.split(z, [len(self.hidden_weight)])
         moved, log_slopes = self._moved(moved, self._network(kept))
-        return jnp.concatenate([kept, moved])[::-1], jnp.sum(log_slopes)
+        return turned(jnp.concatenate([kept, moved])), jnp.sum(log_slopes)
 
     def inverse(self, z: Array) -> tuple[Array, Array]:
         """What is mapped to z, [D], and ln |det| of the inverse []."""
-        kept, moved = jnp.split(z[::-1], [len(self.hidden_weight)])
+        kept, moved = jnp.split(turned(z), [len(self.hidden_weight)])
         moved, log_slopes = self._moved_back(moved, self._network(kept))
         return jnp.concatenate([kept, moved]), jnp.sum(log_slopes)
 

@@ -88,7 +88,9 @@ class VonMisesFisher:
         drawn = _draw_angle(key_angle, jax.lax.stop_gradient(concentration), self.direction.size)
         angle = _angle_with_gradient(self.direction.size, concentration, drawn)
         noise = jax.random.normal(key_tangent, mean.shape, mean.dtype)
-        tangent = _unit(noise - jnp.sum(noise * mean) * mean)
+        tangent = noise
+        for _ in range(2):  # once leaves errors where the noise is nearly along the mean
+            tangent = _unit(tangent - jnp.sum(tangent * mean) * mean)
         return jnp.cos(angle) * mean + jnp.sin(angle) * tangent
 
     def log_prob(self, value: Array) -> Array:

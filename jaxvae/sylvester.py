@@ -7,14 +7,17 @@ families differ in Q alone.
 Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational Inference" (2018).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.flows import FlowPosterior, triangular_root
+from jaxvae.flows import FlowPosterior, triangular_root, turned
 from jaxvae.layers import Outputs
 from jaxvae.types import Array, Shape
+
+Turn = Callable[[Array], Array]
 
 
 class _Sylvester:
@@ -26,21 +29,21 @@ class _Sylvester:
 
     def forward(self, z: Array) -> tuple[Array, Array]:
         """f(z) [D] and ln det []."""
-        return self._moved(z, self._inner_product(self._into(z)))
+        into, back = self._turns()
+        heights = self._inner_product(into(z))
+        return z + back(self._outer_product(jnp.tanh(heights + self.offset))), self._log_determinant(heights)
 
     def inverse(self, z: Array) -> tuple[Array, Array]:
         """f⁻¹(z) [D] and ln det of it [], by the root of y + R̃R tanh(y + b) = R̃Qᵀz with y = R̃Qᵀf⁻¹(z)."""
         outer, inner = (jnp.diag(diagonal) for diagonal in self._diagonals())
         outer, inner = outer + jnp.triu(0.1 * self.triangles, 1), inner + jnp.tril(self.triangles, -1).T
-        before = triangular_root(inner @ outer, self.offset, self._inner_product(self._into(z)))
-        _, log_determinant = self._moved(z, before)
-        return z - self._back(self._outer_product(jnp.tanh(before + self.offset))), -log_determinant
+        into, back = self._turns()
+        heights = triangular_root(inner @ outer, self.offset, self._inner_product(into(z)))
+        return z - back(self._outer_product(jnp.tanh(heights + self.offset))), -self._log_determinant(heights)
 
-    def _moved(self, z: Array, heights: Array) -> tuple[Array, Array]:
-        activation = jnp.tanh(heights + self.offset)
+    def _log_determinant(self, heights: Array) -> Array:
         outer, inner = self._diagonals()
-        slopes = 1 + (1 - jnp.square(activation)) * outer * inner
-        return z + self._back(self._outer_product(activation)), jnp.sum(jnp.log(slopes))
+        return jnp.sum(jnp.log(1 + (1 - jnp.square(jnp.tanh(heights + self.offset))) * outer * inner))
 
     def _diagonals(self) -> tuple[Array, Array]:
         # Just below one, so that no determinant is zero where tanh is one in floating point.
@@ -49,24 +52,15 @@ class _Sylvester:
 
     def _outer_product(self, y: Array) -> Array:
         """R y, [M]."""
-        return self._diagonals()[0] * y + _product(jnp.triu(0.1 * self.triangles, 1), y)
+        return self._diagonals()[0] * y + jnp.triu(0.1 * self.triangles, 1) @ y
 
     def _inner_product(self, y: Array) -> Array:
         """R̃ y, [M], from the other half of the same matrix."""
-        return self._diagonals()[1] * y + jnp.sum(jnp.tril(self.triangles, -1) * y[:, None], axis=0)
+        return self._diagonals()[1] * y + y @ jnp.tril(self.triangles, -1)
 
-    def _into(self, z: Array) -> Array:
-        """Qᵀz, [D] -> [M]."""
+    def _turns(self) -> tuple[Turn, Turn]:
+        """z [D] -> Qᵀz [M], and y [M] -> Qy [D]."""
         raise NotImplementedError
-
-    def _back(self, y: Array) -> Array:
-        """Qy, [M] -> [D]."""
-        raise NotImplementedError
-
-
-def _product(matrix: Array, vector: Array) -> Array:
-    """A matrix for each example times a vector for each example: a sum is faster than many small matrix products."""
-    return jnp.sum(matrix * vector[None], axis=1)
 
 
 def _shapes(columns: int) -> dict[str, Shape]:
@@ -100,15 +94,11 @@ class OrthogonalSylvester(_Sylvester):
         columns = min(columns, *shape)
         return _shapes(columns) | {"matrix": (*shape, columns)}
 
-    def _into(self, z: Array) -> Array:
-        return jnp.sum(self._columns() * z[:, None], axis=0)
-
-    def _back(self, y: Array) -> Array:
-        return _product(self._columns(), y)
-
-    def _columns(self) -> Array:
-        """Q [D, M]."""
-        return orthonormal(self.matrix + jnp.eye(self.matrix.shape[0], self.matrix.shape[1], dtype=self.matrix.dtype))
+    def _turns(self) -> tuple[Turn, Turn]:
+        # made once: two would have two gradients
+        rows, count = self.matrix.shape
+        columns = orthonormal(self.matrix + jnp.eye(rows, count, dtype=self.matrix.dtype))
+        return lambda z: z @ columns, lambda y: columns @ y
 
 
 @jax.tree_util.register_dataclass
@@ -133,20 +123,23 @@ class HouseholderSylvester(_Sylvester):
     reflections: Array
 
     @staticmethod
-    def parameters(shape: Shape, *, columns: int | None = None, reflections: int = 4) -> Outputs:
-        """The outputs for one transform of z [D]: D directions unless told, and so many reflections."""
-        return _shapes(min(columns or shape[0], *shape)) | {"reflections": (reflections, *shape)}
+    def parameters(shape: Shape, *, columns: int = 8, reflections: int = 4) -> Outputs:
+        """The outputs for one transform of z [D] with at most `columns` directions and so many reflections."""
+        return _shapes(min(columns, *shape)) | {"reflections": (reflections, *shape)}
 
-    def _into(self, z: Array) -> Array:
-        for reflection in self.reflections:
-            z = _reflected(reflection, z)
-        return z[: len(self.offset)]
+    def _turns(self) -> tuple[Turn, Turn]:
+        def into(z: Array) -> Array:
+            for reflection in self.reflections:
+                z = _reflected(reflection, z)
+            return z[: len(self.offset)]
 
-    def _back(self, y: Array) -> Array:
-        z = jnp.pad(y, (0, self.reflections.shape[1] - len(y)))
-        for reflection in self.reflections[::-1]:
-            z = _reflected(reflection, z)
-        return z
+        def back(y: Array) -> Array:
+            z = jnp.pad(y, (0, self.reflections.shape[1] - len(y)))
+            for reflection in self.reflections[::-1]:
+                z = _reflected(reflection, z)
+            return z
+
+        return into, back
 
 
 @jax.tree_util.register_dataclass
@@ -176,17 +169,14 @@ class TriangularSylvester(_Sylvester):
     def forward(self, z: Array) -> tuple[Array, Array]:
         """f(z) [D] and ln |det| []."""
         image, log_determinant = super().forward(z)
-        return image[::-1], log_determinant
+        return turned(image), log_determinant
 
     def inverse(self, z: Array) -> tuple[Array, Array]:
         """f⁻¹(z) [D] and ln |det| of it []."""
-        return super().inverse(z[::-1])
+        return super().inverse(turned(z))
 
-    def _into(self, z: Array) -> Array:
-        return z
-
-    def _back(self, y: Array) -> Array:
-        return y
+    def _turns(self) -> tuple[Turn, Turn]:
+        return lambda z: z, lambda y: y
 
 
 def orthonormal(matrix: Array) -> Array:
@@ -209,14 +199,16 @@ def orthonormal(matrix: Array) -> Array:
         >>> bool(jnp.allclose(columns.T @ columns, jnp.eye(2), atol=1e-6)), bool(columns[0, 0] > 0)
         (True, True)
     """
-    done = jnp.zeros_like(matrix)
-    for j in range(matrix.shape[1]):
-        column = matrix[:, j]
+
+    def add(done: Array, place_and_column: tuple[Array, Array]) -> tuple[Array, None]:
+        place, column = place_and_column
         for _ in range(2):
-            overlaps = jnp.sum(done * column[:, None], axis=0)
-            column = column - _product(done, overlaps)
-        done = done.at[:, j].set(column / jnp.sqrt(jnp.sum(jnp.square(column))))
-    return done
+            column = column - done @ (column @ done)
+        column = column / jnp.sqrt(jnp.sum(jnp.square(column)))
+        return jnp.where(places[None] == place, column[:, None], done), None
+
+    places = jnp.arange(matrix.shape[1])
+    return jax.lax.scan(add, jnp.zeros_like(matrix), (places, matrix.T))[0]
 
 
 def _reflected(normal: Array, z: Array) -> Array:

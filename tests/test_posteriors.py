@@ -153,6 +153,7 @@ def test_the_gradient_of_a_draw_is_that_of_the_bound(name, float64):
 
 
 @every_posterior
+@pytest.mark.slow  # by the value, the test above shows it through the second estimator
 def test_the_gradient_of_a_density_at_a_value(name, float64):
     """By the outputs and by the value, through whatever the inverses do, against central differences."""
     flat, posterior = flat_outputs(name)
