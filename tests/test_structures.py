@@ -136,6 +136,7 @@ def test_two_devices_make_the_run_of_one(name, tmp_path):
         (Model(structure="vq"), Objective(), "give --model.network conv or residual, not small"),
         (Model(structure="vq", network="residual"), Objective(bound="iwae"), "no importance weights"),
         (Model(structure="vq", network="residual"), Objective(beta=0.5), "a divergence that nothing moves"),
+        (Model(structure="quadrants", likelihood="structured"), Objective(), "of each pixel by itself"),
         (Model(structure="ladder", layers=0), Objective(), "--model.layers 0 must be at least 1"),
     ],
 )

@@ -200,8 +200,8 @@ def _check_structure(config: configuration.Config) -> None:
         "and --remat",
     )
     _refuse_if(
-        structure.startswith("quadrants") and model.likelihood == "logistic-mixture",
-        f"{named} needs a likelihood of each pixel by itself: give another --model.likelihood than logistic-mixture",
+        structure.startswith("quadrants") and model.likelihood in ("logistic-mixture", "structured", "pixelcnn"),
+        f"{named} needs a likelihood of each pixel by itself: give another --model.likelihood than {model.likelihood}",
     )
 
 
