@@ -27,13 +27,8 @@ from jaxvae.types import Array, Key, Params
 
 AT_ONCE = 1000
 SHOWN = 64
-DISCRETE = (
-    "bernoulli",
-    "categorical",
-    "beta-binomial",
-    "logistic-mixture",
-    "pixelcnn",
-)  # of others no nat is a bit of a pixel
+# Of others no nat is a bit of a pixel.
+DISCRETE = ("bernoulli", "categorical", "beta-binomial", "logistic-mixture", "pixelcnn")
 
 
 @dataclass(frozen=True)
