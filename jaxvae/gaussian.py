@@ -15,15 +15,18 @@ from jaxvae.types import Array, Key, Shape
 class FullNormal:
     """Gaussian N(x; μ, L Lᵀ) by the Cholesky factor of its covariance.
 
-    log p(x) = -½ |L⁻¹ (x - μ)|² - Σ ln L_ii - ½ D ln 2π,    L_ii = exp(ℓ_ii)
+    log p(x) = -½ |L⁻¹ (x - μ)|² - Σ ln L_ii - ½ D ln 2π,    L = diag(σ) (I + C)
+
+    C lies below the diagonal and is a tenth of the output, so that L is near to diagonal when a network is fresh: with
+    as many dimensions as latents have, a triangle of random numbers of order one has next to no inverse.
 
     Args:
         mean: [*event] μ, with D numbers.
-        log_scale: [*event] ln L_ii.
-        lower: [D (D - 1) / 2] what lies below the diagonal of L, unbounded, in the order of `lower_triangle`.
+        log_scale: [*event] ln σ.
+        lower: [D (D - 1) / 2] 10 C, unbounded, in the order of `lower_triangle`.
 
     Example:
-        >>> density = FullNormal(jnp.zeros(2), jnp.zeros(2), jnp.array([0.5]))
+        >>> density = FullNormal(jnp.zeros(2), jnp.zeros(2), jnp.array([5.0]))
         >>> density.cholesky()
         Array([[1. , 0. ],
                [0.5, 1. ]], dtype=float32)
@@ -65,8 +68,8 @@ class FullNormal:
     def cholesky(self) -> Array:
         """L [D, D]."""
         size = self.mean.size
-        below = jnp.pad(lower_triangle(self.lower, size - 1), ((1, 0), (0, 1))) if size > 1 else jnp.zeros((1, 1))
-        return below.astype(self.mean.dtype) + jnp.diag(jnp.exp(self.log_scale.reshape(-1)))
+        below = jnp.pad(lower_triangle(0.1 * self.lower, size - 1), ((1, 0), (0, 1)))
+        return jnp.exp(self.log_scale.reshape(-1))[:, None] * (jnp.eye(size, dtype=self.mean.dtype) + below)
 
     def kl_to_normal(self, other: Normal) -> Array:
         """KL(self || other) for a diagonal Gaussian over the same events: [], in nats.

@@ -37,7 +37,8 @@ def hamiltonian_vae(
         model: with a differentiable likelihood and prior, and a posterior with a density.
         num_moves: T, each with a fresh momentum; one is the Hamiltonian VAE of Caterini et al. without tempering.
         num_leapfrog: leapfrog steps in each move.
-        step_size: where the step sizes start, one for each dimension; they are learned.
+        step_size: where the step sizes start, one for each dimension; they are learned. Beyond the size at which the
+            dynamics are stable the weights are zero or no number at all, so start small, and clip gradients.
         reverse: x and z, flattened, one behind the other in one vector -> {"mean", "log_scale"} [*latent] of
             r(v'|z, x); None for N(0, I).
 

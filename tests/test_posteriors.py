@@ -59,7 +59,7 @@ def outputs_of(name, size=2, seed=0):
         else:
             value = jax.random.normal(key, shape)
         # the ones that enter by a tenth are as strong as the others here; the mean and the scales are a posterior's
-        factor = {"direction": 10.0, "strength": 10.0, "mean": 0.5, "log_scale": 0.2}.get(output, 1.0)
+        factor = {"direction": 10.0, "lower": 10.0, "strength": 10.0, "mean": 0.5, "log_scale": 0.2}.get(output, 1.0)
         outputs[output] = value.astype(jnp.zeros(()).dtype) * factor
     return outputs
 
