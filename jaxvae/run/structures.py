@@ -118,7 +118,7 @@ def ladder(model: configuration.Model, shape: Shape, parts: Parts) -> VAE:
 
     def downward(layer: int) -> Network:
         outputs = Normal.parameters((latents[layer],))
-        return quiet(parts.cast(networks.mlp(hidden[layer + 1], outputs, activation=activation)))
+        return parts.cast(networks.mlp(hidden[layer + 1], outputs, activation=activation))
 
     _, decoder = parts.pair({}, parts.outputs)
     return hierarchical.ladder_vae(
@@ -128,22 +128,6 @@ def ladder(model: configuration.Model, shape: Shape, parts: Parts) -> VAE:
         top=(latents[-1],),
         likelihood=parts.likelihood,
     )
-
-
-def quiet(network: Network) -> Network:
-    """The same network, whose outputs start near zero.
-
-    A layer's prior, which its posterior is combined with, is then nearly a standard Gaussian at first. Else the draws
-    above reach the decoder as noise before it can read the image's message through them, and the layers die: with tanh
-    on MNIST all of them did.
-    """
-
-    def init(key: Key, *inputs: Array) -> Params:
-        params = network.init(key, *inputs)
-        heads = jax.tree.map(lambda leaf: 0.1 * leaf, params["params"]["heads"])
-        return {**params, "params": {**params["params"], "heads": heads}}
-
-    return Network(init, network.apply)
 
 
 def vq(model: configuration.Model, shape: Shape, parts: Parts) -> VAE:
