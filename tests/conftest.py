@@ -20,6 +20,10 @@ LONGEST = (
     "test_parallel.py",
     "test_estimator.py",
     "test_endurance.py",
+    "test_structures.py",
+    "test_structure_runs.py",
+    "test_posteriors.py",
+    "test_combinations.py",
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -114,6 +114,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_of_which_one_is_killed_train_the_model_of_one(runs):
     killed_and_resumed(runs / "run", "--data.stream", "yes")
     bounds = trained_alone(runs / "run", runs / "alone")

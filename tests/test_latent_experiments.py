@@ -96,6 +96,7 @@ def test_a_command_leaves_numbers_with_their_protocol_figures_and_a_section(comm
     assert section["title"] in (trained.digits / "report.html").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_without_labels_what_needs_them_is_left_out_with_a_word(command, trained, capsys):
     options = {"missing": "top"} if command is impute else {}

@@ -39,6 +39,10 @@ ROWS = {
     **{name: (family, {"num_flows": 2, **options}) for name, (family, options) in FLOWS.items()},
 }
 every_posterior = pytest.mark.parametrize("name", ROWS)
+QUICK = ("planar", "inverse autoregressive", "orthogonal sylvester", "mixture")
+every_posterior_but_few_at_once = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ROWS]
+)
 every_flow = pytest.mark.parametrize("name", FLOWS)
 
 LOADINGS = np.array([[1.0, 0.3], [-0.4, 0.9], [0.8, 0.5]])
@@ -125,7 +129,7 @@ def test_a_density_integrates_to_one_and_is_that_of_its_draws(name, float64):
     np.testing.assert_allclose(found[len(GRID) :], log_densities, rtol=1e-6, atol=1e-6)
 
 
-@every_posterior
+@every_posterior_but_few_at_once
 def test_importance_weights_average_to_the_evidence(name, float64):
     _, (_, _, log_weights, _) = direction_and_draws(name)
     weights = np.exp(log_weights - log_evidence())
@@ -133,7 +137,7 @@ def test_importance_weights_average_to_the_evidence(name, float64):
     assert np.std(weights) > 0.1  # it is not the exact posterior, whose weights tell nothing
 
 
-@every_posterior
+@every_posterior_but_few_at_once
 def test_the_gradient_of_a_draw_is_that_of_the_bound(name, float64):
     """Along a random direction of all outputs, against differences of the bound by quadrature."""
     direction, (draws, _, _, estimators) = direction_and_draws(name)

@@ -41,7 +41,7 @@ def run_of(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", quick("class-conditional", "ladder", of=FEW))
+@pytest.mark.parametrize("name", quick("ladder", of=FEW))
 def test_a_run_has_its_numbers_pictures_and_model(name, run_of):
     result = json.loads((run_of(name) / "result.json").read_text())
     assert result["protocol"]["structure"] == name
