@@ -39,7 +39,7 @@ ROWS = {
     **{name: (family, {"num_flows": 2, **options}) for name, (family, options) in FLOWS.items()},
 }
 every_posterior = pytest.mark.parametrize("name", ROWS)
-QUICK = ("planar", "inverse autoregressive", "orthogonal sylvester", "mixture")
+QUICK = ("planar", "mixture")
 every_posterior_but_few_at_once = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ROWS]
 )

@@ -41,7 +41,7 @@ def run_of(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", quick("ladder", of=FEW))
+@pytest.mark.parametrize("name", quick(of=FEW))
 def test_a_run_has_its_numbers_pictures_and_model(name, run_of):
     result = json.loads((run_of(name) / "result.json").read_text())
     assert result["protocol"]["structure"] == name
@@ -66,6 +66,7 @@ def numbers_of(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_ladder_experiment(run_of):
     options = ladder.Options(run_of("ladder"), baseline=run_of("plain"), examples=20, num_samples=10)
     ladder.main(options)
@@ -110,6 +111,7 @@ def test_the_quantized_experiment_finds_a_better_code(run_of):
         quantized.main(quantized.Options(run_of("vq"), lr=0))
 
 
+@pytest.mark.slow
 def test_an_experiment_on_plain_runs_refuses_the_others(run_of):
     with pytest.raises(RunError, match=r"trained with --model.structure ladder, and this experiment is about plain"):
         generate.main(generate.Options(run_of("ladder")))

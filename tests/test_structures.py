@@ -75,7 +75,7 @@ def assert_same(one, other, tolerance=0.0):
         np.testing.assert_allclose(leaf, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", quick("ladder", "vq"))
+@pytest.mark.parametrize("name", quick("vq"))
 def test_a_run_that_is_stopped_between_its_epochs_is_the_run_that_is_not(name):
     half = trained(config_of(name, epochs=1))
     state = trained(config_of(name), first_step=STEPS // 2, state=half)
@@ -83,13 +83,13 @@ def test_a_run_that_is_stopped_between_its_epochs_is_the_run_that_is_not(name):
     assert_same((state.params, state.extra), (trained_alone(name).params, trained_alone(name).extra))
 
 
-@pytest.mark.parametrize("name", quick("class-conditional"))
+@pytest.mark.parametrize("name", quick())
 def test_batches_from_a_stream_are_the_data_on_the_device(name):
     state = trained(config_of(name, data=Data(stream="yes")))
     assert_same((state.params, state.extra), (trained_alone(name).params, trained_alone(name).extra))
 
 
-@pytest.mark.parametrize("name", quick("vq"))
+@pytest.mark.parametrize("name", quick())
 @pytest.mark.parametrize("backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)])
 def test_seeds_together_are_those_trained_alone(name, backend, monkeypatch):
     """In turn, as on a CPU, and in one program by `vmap`, as on an accelerator."""
