@@ -11,6 +11,8 @@ from jaxvae.autoregressive_pixels import AutoregressivePixels
 from jaxvae.distributions import Normal
 from jaxvae.layers import Free
 
+pytestmark = pytest.mark.slow  # long to compile
+
 SHAPE = (3, 3, 1)
 IMAGES = jnp.asarray(list(itertools.product([0.0, 1.0], repeat=9)), jnp.float32).reshape(-1, *SHAPE)
 

@@ -12,6 +12,8 @@ from jaxvae.distributions import Normal
 from jaxvae.model import standard_normal
 from jaxvae.types import Network
 
+pytestmark = pytest.mark.slow  # long to compile
+
 LOADINGS = jnp.array([[1.0, 0.3], [-0.4, 0.9], [0.8, 0.5]])
 X = jnp.array([0.8, -0.6, 0.5])
 NOISE = jnp.asarray(np.log(0.6), jnp.float32)

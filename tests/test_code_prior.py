@@ -5,8 +5,11 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxvae import code_prior
+
+pytestmark = pytest.mark.slow  # long to compile
 
 
 def test_a_recurrent_prior_is_a_distribution_over_images_of_codes():

@@ -13,6 +13,8 @@ from jaxvae.dequantization import dequantized
 from jaxvae.networks import mlp
 from jaxvae.types import Network
 
+pytestmark = pytest.mark.slow  # long to compile
+
 LEVELS = 3
 IMAGES = np.array(list(itertools.product([0.0, 0.5, 1.0], repeat=2)), np.float32)
 LOADINGS, CENTER, SCALE = np.array([[0.3], [-0.4]]), np.array([0.4, 0.6]), 0.15

@@ -10,6 +10,8 @@ from jaxvae.distributions import Normal, sample_and_log_prob
 from jaxvae.hamiltonian import leapfrog
 from jaxvae.hamiltonian_vae import hamiltonian_vae
 
+pytestmark = pytest.mark.slow  # long to compile
+
 X = jnp.asarray(curved_model.X, jnp.float32)
 LOG_EVIDENCE = curved_model.quadrature(curved_model.X)[0]
 STEPS = {"log_step_size": jnp.log(jnp.array([0.12, 0.2]))}

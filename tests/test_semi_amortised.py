@@ -12,6 +12,8 @@ from jaxvae.flows import planar
 from jaxvae.linear import linear_vae
 from jaxvae.semi_amortised import semi_amortised
 
+pytestmark = pytest.mark.slow  # long to compile
+
 LOADINGS = np.array([[1.2, 0.3], [-0.4, 0.9], [0.8, 0.5], [0.1, -1.0]])
 X = np.array([1.0, -0.5, 0.7, 0.2])
 NOISE = 0.7
