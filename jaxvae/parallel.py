@@ -72,7 +72,7 @@ def steps(
 
     Example:
         >>> import optax
-        >>> from jaxvae import linear
+        >>> from jaxvae import linear, losses
         >>> from jaxvae.bounds import average as elbo_of
         >>> model, optimizer = linear.linear_vae(latent=1), optax.sgd(0.01)
         >>> step = training.make_step(losses.negative_bound(model, elbo_of), optimizer, across=average)
