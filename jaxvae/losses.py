@@ -88,11 +88,13 @@ def negative_elbo(
         across: `jaxvae.parallel.average` where devices share the batch, for the mean over all of it.
 
     Returns:
-        The loss, with the metrics of `negative_bound`.
+        The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path.
     """
 
     def of_example(key: Key, params: Params, x: Array) -> tuple[Array, Array, Array]:
         terms = draw_terms(model, key, params, x, num_samples=num_samples)
+        if terms.score is not None:
+            raise ValueError("another price for the divergence needs draws with a path: give the model draw=pathwise")
         return average(terms), jnp.mean(terms.log_likelihood), jnp.mean(terms.kl, axis=0)
 
     def loss(keys: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:

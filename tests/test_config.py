@@ -45,6 +45,7 @@ IMPOSSIBLE = [
     (changed("objective", free_bits=1.0, capacity=2.0), "two prices"),
     (changed("objective", free_bits=1.0, bound="iwae"), "mean divergence of a whole batch"),
     (changed("objective", free_bits=1.0, beta=2.0), "a price without a weight"),
+    (changed("objective", free_bits=1.0, estimator="score-function"), "need draws with a path"),
     (changed("objective", capacity=1.0, warmup_epochs=2), "grows over the run by itself"),
     (changed("objective", bound="piwae", num_samples=5, beta=2.0), "two bounds of its own"),
     (changed("objective", encoder_steps=3), "--batch-size 100 cannot be taken in --objective.encoder-steps 3"),

@@ -8,7 +8,7 @@ from standard_errors import assert_same_mean
 
 from jaxvae import bounds, linear, losses
 from jaxvae.distributions import Normal
-from jaxvae.draws import doubly_reparameterized
+from jaxvae.draws import doubly_reparameterized, score_function
 from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.model import vae
 from jaxvae.multisample import grouped
@@ -59,6 +59,12 @@ def test_a_capacity_pulls_the_divergence_to_its_target(target):
     weight = 7.0 if target == 0 else -7.0
     tempered = losses.negative_bound(MODEL, bounds.average, beta=lambda step: weight)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), gradient, values(tempered)[1])
+
+
+def test_another_price_refuses_draws_without_a_path():
+    loss = losses.negative_elbo(linear.linear_vae(latent=2, draw=score_function), losses.free_bits(1.0))
+    with pytest.raises(ValueError, match="needs draws with a path"):
+        values(loss)
 
 
 def test_a_cycle_rises_stays_and_begins_again():

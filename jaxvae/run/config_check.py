@@ -122,6 +122,11 @@ def _check_objective(objective: configuration.Objective, config: configuration.C
         "leave out --objective.bound, --remat and --accumulate",
     )
     _refuse_if(
+        other_price and objective.estimator == "score-function",
+        "--objective.free-bits and --objective.capacity need draws with a path: give --objective.estimator pathwise, "
+        "not score-function",
+    )
+    _refuse_if(
         objective.free_bits is not None and weighed,
         "--objective.free-bits is a price without a weight: leave out --objective.beta, --objective.warmup-epochs and "
         "--objective.cycle-epochs",
