@@ -32,6 +32,7 @@ def exact_draws(num):
     return jnp.asarray(draws, jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [from_prior, from_posterior])
 def test_the_mean_weight_of_a_forward_chain_is_the_probability(start):
     """Exact for any path: here one of three moves, far from converged."""

@@ -251,6 +251,7 @@ def test_the_sweep_measures_draws_and_leaves_out_what_takes_too_long(capsys, tmp
     assert "left out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_time_to_nats_from_a_cold_start(tmp_path):
     if binarized_mnist_to_test() is None:
         pytest.skip("binarised MNIST is not at hand")

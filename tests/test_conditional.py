@@ -68,6 +68,7 @@ def test_at_one_condition_it_is_a_vae_with_the_density_that_it_draws_from():
         model.prior(params).expectation()
 
 
+@pytest.mark.slow
 def test_without_a_latent_variable_every_bound_is_the_density():
     visible = visible_quadrants((4, 4, 1), 2)
     decoder = networks.mlp((6,), Bernoulli.parameters((4, 4, 1)))
@@ -93,6 +94,7 @@ def test_without_a_latent_variable_every_bound_is_the_density():
         model.sample(jax.random.key(0), params)
 
 
+@pytest.mark.slow
 def test_with_a_latent_variable_the_hidden_pixels_alone_are_scored():
     """The average over the prior of p(hidden|z, visible), summed over all hidden pixels, is one; the bound is below."""
     visible = visible_quadrants((2, 2, 1), 1)

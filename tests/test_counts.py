@@ -90,6 +90,7 @@ def test_zero_inflation_agrees_with_a_peer(float64):
     assert expected[0, 0] > by_scipy().logpmf(COUNTS)[0, 0]  # the zero has become more probable
 
 
+@pytest.mark.slow
 def test_draws_of_counts_have_their_moments_and_their_zeros():
     # the gate lets a half through: mean 1.5, and the variance of the product of independent draws
     base = NegativeBinomial(jnp.log(jnp.array([3.0, 3.0])), jnp.log(jnp.array([2.0, 1e6])))

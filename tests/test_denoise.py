@@ -126,6 +126,7 @@ def result(tmp_path_factory):
     return options, json.loads((options.folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_the_command_cleans_images(result):
     options, numbers = result
     assert sorted(path.name for path in options.folder.iterdir()) == [

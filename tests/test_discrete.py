@@ -88,6 +88,7 @@ def gradients_of(objective, params, num=40_000):
     return jax.jit(jax.vmap(jax.grad(objective, argnums=1), (0, None)))(keys, params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_the_score_function_gradient_is_that_of_the_enumerated_bound(name):
     reduce, by_weights, num_samples = CASES[name]
@@ -123,6 +124,7 @@ def test_the_value_is_the_bound_and_other_draws_lower_the_variance():
     assert variance[0] < 0.3 * variance[1]
 
 
+@pytest.mark.slow
 def test_the_learned_baseline_leaves_the_gradient_alone_and_learns_the_bound():
     model, params = bit_vae(), parameters()
     baseline = Network(lambda key, x: jnp.zeros(()), lambda params, x: {"baseline": params})
@@ -144,6 +146,7 @@ def test_the_learned_baseline_leaves_the_gradient_alone_and_learns_the_bound():
         )
 
 
+@pytest.mark.slow
 def test_the_wake_phases_are_their_enumerated_gradients():
     model, params, k = bit_vae(), parameters(), 2
 

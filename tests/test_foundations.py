@@ -441,6 +441,7 @@ def test_wrong_values_are_sentences(tmp_path, experiment, values, sentence):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--components", "0"], ["--folder", "/dev/null/here"]])
 def test_the_command_line_exits_with_two_and_one_line(arguments):
     command = [sys.executable, "-m", "experiments.foundations.mixture_em", "--iterations", "2", *arguments]

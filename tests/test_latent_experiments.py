@@ -81,6 +81,7 @@ def examined(trained):
         return {command: examine(command, trained.digits) for command in COMMANDS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_a_command_leaves_numbers_with_their_protocol_figures_and_a_section(command, trained, examined):
     numbers = examined[command]
@@ -134,6 +135,7 @@ def test_the_densities_are_of_the_codes_of_the_test_set(examined):
     assert all(0 <= value <= 1 for name, value in numbers.items() if name.startswith("share_nearer"))
 
 
+@pytest.mark.slow
 def test_the_second_stage_learns_the_density_of_the_codes_and_stays_below_it():
     """Codes about two points, each with a known posterior: the truth is a mixture that no single Gaussian fits."""
     random = np.random.default_rng(0)

@@ -31,6 +31,7 @@ def values(loss, key=0, params=None):
     return jax.value_and_grad(lambda p: loss(keys, p, (), XS, STEP), has_aux=True)(params or parameters())
 
 
+@pytest.mark.slow
 def test_free_bits_below_and_above_their_threshold():
     """Below it the divergence has no gradient, above it the loss is the negative ELBO."""
     plain = losses.negative_bound(MODEL, bounds.average)
@@ -74,6 +75,7 @@ def test_a_cycle_rises_stays_and_begins_again():
         losses.cyclical(period=0)
 
 
+@pytest.mark.slow
 def test_two_bounds_for_two_networks():
     """The value is the decoder's bound; each network's gradient is that of its own bound, of the same draws."""
     of_all, of_groups = bounds.importance_weighted, grouped(num_groups=3)
@@ -129,6 +131,7 @@ def learned_prior_parameters():
     }
 
 
+@pytest.mark.slow
 def test_the_generalised_gradient_is_unbiased_and_quieter_for_the_prior():
     plain, params = learned_prior_vae(), learned_prior_parameters()
     general = generalized_doubly_reparameterized(plain)
@@ -152,6 +155,7 @@ def test_the_generalised_gradient_is_unbiased_and_quieter_for_the_prior():
         assert np.var(second["prior"][name], axis=0).sum() < np.var(first["prior"][name], axis=0).sum()
 
 
+@pytest.mark.slow
 def test_without_parameters_in_the_prior_the_generalised_gradient_is_the_doubly_reparameterised_one():
     double = linear.linear_vae(latent=2, draw=doubly_reparameterized)
     general = generalized_doubly_reparameterized(MODEL)

@@ -33,6 +33,7 @@ def test_it_adds_a_gaussian_of_the_features_to_the_density():
     np.testing.assert_array_equal(made.expectation(), base.expectation())
 
 
+@pytest.mark.slow
 def test_a_model_has_a_loss_and_no_weight():
     model = perceptual_vae(likelihood=Bernoulli, features=features, scale=0.5, **PARTS)
     params = model.init(jax.random.key(0), X)

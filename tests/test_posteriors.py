@@ -120,6 +120,7 @@ def direction_and_draws(name):
     return direction, jax.tree.map(np.asarray, draws_of(name)(jnp.asarray(direction)))
 
 
+@pytest.mark.slow
 @every_posterior
 def test_a_density_integrates_to_one_and_is_that_of_its_draws(name, float64):
     _, (draws, log_densities, _, _) = direction_and_draws(name)

@@ -131,6 +131,7 @@ def test_a_mixture_is_the_sum_of_its_components(float64):
     np.testing.assert_allclose(Mixture(logits, Laplace(mean, log_scale)).log_prob(value), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_gradients_under_many_gaussians_are_those_of_the_sum_itself(float64):
     _, mean, log_scale = mixture()
     weights = jnp.arange(5.0)

@@ -74,6 +74,7 @@ def test_the_gradient_of_the_vectors_is_the_encodings():
     np.testing.assert_array_equal(straight_through(jnp.zeros(3), jnp.ones(3)), 1)
 
 
+@pytest.mark.slow
 def test_the_bound_is_a_code_length_under_the_probability_of_the_image():
     """p(x) = Σ over all tables' images of codes of p(z) p(x|z), enumerated: the bound is one summand of it."""
     model = model_of()
@@ -99,6 +100,7 @@ def test_the_bound_is_a_code_length_under_the_probability_of_the_image():
     assert float(jnp.sum(jnp.abs(jax.grad(lambda p: elbo(model, jax.random.key(2), p, x))(params)["codebook"]))) == 0
 
 
+@pytest.mark.slow
 def test_the_moving_averages_and_the_loss_by_hand():
     model, decay = direct_model(), 0.9
     loss = negative_bound(model, commitment=0.25, decay=decay)
@@ -203,6 +205,7 @@ def trained_on(devices):
     return jax.device_get((state.params, state.extra, metrics))
 
 
+@pytest.mark.slow
 def test_two_devices_have_the_table_of_one():
     script = (
         "import jax, numpy as np, sys; sys.path.insert(0, 'tests'); import test_quantized as t;"

@@ -40,6 +40,7 @@ def result(tmp_path_factory):
     return place, json.loads((place / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_leaves_numbers_with_their_protocol_and_a_picture(result):
     place, stored = result
     assert sorted(path.name for path in place.iterdir()) == [
@@ -67,6 +68,7 @@ def test_the_rate_falls_and_the_distortion_rises_with_beta(result):
     assert np.all(np.diff(distortions) > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("position", "beta"), [(1, 1.0), (2, 4.0)])
 def test_a_model_of_the_grid_is_the_model_that_the_training_command_trains(result, tmp_path, position, beta):
     code = train.main(

@@ -36,6 +36,7 @@ def numbers_of(folder, name):
     return numbers
 
 
+@pytest.mark.slow
 def test_log_likelihood_is_bracketed(folder):
     likelihood.main(likelihood.Options(folder, examples=6, num_samples=200, temperatures=60, chains=4))
     numbers = numbers_of(folder, "likelihood")
@@ -51,6 +52,7 @@ def test_log_likelihood_is_bracketed(folder):
     )
 
 
+@pytest.mark.slow
 def test_the_bound_is_taken_apart(folder):
     options = decomposition.Options(folder, examples=100, num_samples=500, gap_examples=3, gap_temperatures=100)
     decomposition.main(options)

@@ -74,6 +74,7 @@ def test_without_neighbours_it_is_the_diagonal_gaussian():
     np.testing.assert_allclose(distribution.sample(jax.random.key(3)), diagonal.sample(jax.random.key(3)), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_draw_s_noise_is_found_again_and_its_path_has_a_gradient(float64):
     """log p(x(ε)) = Σ d - ½ |ε|² - ..., so along the path its gradient is 1 in each d, 0 in μ and w."""
     distribution = made(2, np.float64)
