@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from experiments.code_densities import drawn_images, fitted_mixture, mixture_draws, prior_density
 from experiments.examined import at_least, mean_and_error, open_examined, seen
-from jaxvae.latent import AggregatedPosterior, aggregated_posterior
+from jaxvae.latent import aggregated_posterior
+from jaxvae.priors import Mixture
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
 from jaxvae.run.folder import Run
@@ -64,12 +65,12 @@ def main(options: Options) -> None:
     with tqdm(total=4, unit=" parts") as bar:
         bar.set_description("fitting the densities")
         aggregated = jax.jit(partial(aggregated_posterior, run.model))(run.params, train)
-        draws = np.asarray(_draws(aggregated.posteriors, keys["codes"]), np.float64)
+        draws = np.asarray(_draws(aggregated.components, keys["codes"]), np.float64)
         mixture = fitted_mixture(draws, options.components, options.seed)
         bar.update()
 
         bar.set_description("densities of held-out codes")
-        held_out = _draws(aggregated_posterior(run.model, run.params, test).posteriors, keys["test"])
+        held_out = _draws(aggregated_posterior(run.model, run.params, test).components, keys["test"])
         densities = {
             PRIOR: np.asarray(prior_density(run.model, run.params, held_out)),
             AGGREGATED: np.asarray(_aggregated_density(aggregated, held_out)),
@@ -130,7 +131,7 @@ def _draws(posteriors, key: Array) -> Array:
 
 
 @jax.jit
-def _aggregated_density(aggregated: AggregatedPosterior, zs: Array) -> Array:
+def _aggregated_density(aggregated: Mixture, zs: Array) -> Array:
     return jax.lax.map(aggregated.log_prob, zs, batch_size=20)
 
 

@@ -7,6 +7,7 @@ Source: Dinh, Sohl-Dickstein & Bengio, "Density estimation using Real NVP" (2017
 Papamakarios, "Neural Spline Flows" (2019).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import jax
@@ -20,7 +21,7 @@ from jaxvae.splines import rational_quadratic, rational_quadratic_inverse
 from jaxvae.types import Array, Shape
 
 
-class _Coupling:
+class _Coupling(ABC):
     """The two halves and the network between them, which all couplings share."""
 
     context: Array
@@ -44,12 +45,13 @@ class _Coupling:
         features = elu(kept @ self.hidden_weight + self.context)
         return features @ self.output_weight + self.output_bias
 
+    @abstractmethod
     def _moved(self, moved: Array, outputs: Array) -> tuple[Array, Array]:
         """The image of the half that is moved, and ln g' of each of its coordinates."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _moved_back(self, moved: Array, outputs: Array) -> tuple[Array, Array]:
-        raise NotImplementedError
+        """What is moved there, and ln of the slope of the inverse at each coordinate."""
 
 
 def _outputs(shape: Shape, hidden: int, each: int) -> Outputs:

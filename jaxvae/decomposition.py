@@ -17,6 +17,7 @@ from jax.scipy.special import logsumexp
 
 from jaxvae.bounds import draw_terms
 from jaxvae.model import VAE
+from jaxvae.priors import even_mixture
 from jaxvae.types import Array, Distribution, Key, Params
 
 
@@ -190,14 +191,14 @@ def mutual_information(key: Key, posteriors: Distribution) -> Array:
 
     Source: Hoffman & Johnson, "ELBO Surgery" (2016), equation 6.
     """
-    count = len(jax.tree.leaves(posteriors)[0])
+    aggregated = even_mixture(posteriors)
 
     def of_example(key: Key, own: Distribution) -> Array:
         z = own.sample(key)
-        of_all = jax.vmap(lambda posterior: posterior.log_prob(z))(posteriors)
-        return own.log_prob(z) - logsumexp(of_all) + jnp.log(jnp.asarray(count, of_all.dtype))
+        return own.log_prob(z) - aggregated.log_prob(z)
 
-    return jnp.mean(jax.lax.map(lambda pair: of_example(*pair), (jax.random.split(key, count), posteriors)))
+    keys = jax.random.split(key, len(aggregated.logits))
+    return jnp.mean(jax.lax.map(lambda pair: of_example(*pair), (keys, posteriors)))
 
 
 def active_units(posteriors: Distribution, *, threshold: float = 0.01) -> Array:

@@ -5,13 +5,11 @@ Codes are made by `jaxvae.codes`. A code becomes an image through the likelihood
 data to be.
 """
 
-from dataclasses import dataclass
-
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 
 from jaxvae.model import VAE
+from jaxvae.priors import Mixture, even_mixture
 from jaxvae.types import Array, Distribution, Key, Params
 
 
@@ -44,51 +42,13 @@ def likelihood_near(model: VAE, key: Key, params: Params, x: Array, *, spread: f
     return model.likelihood(params, mean + spread * (posterior.sample(key) - mean))
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class AggregatedPosterior:
-    """Where a data set lies in the latent space: the uniform mixture of its posteriors.
+def aggregated_posterior(model: VAE, params: Params, xs: Array) -> Mixture:
+    """Where a data set lies in the latent space: the even mixture of its posteriors.
 
     q(z) = 1/N Σ_n q(z|x_n)
 
     Of all priors it is the one under which these N examples have the highest ELBO, the encoder being as it is: it
     describes them, and other examples only as far as they lie near. Its density costs N densities for each z.
-
-    Args:
-        posteriors: N posteriors, fields [N, *latent].
-
-    Example:
-        >>> from jaxvae.distributions import Normal
-        >>> two = AggregatedPosterior(Normal(jnp.array([[-9.0], [9.0]]), jnp.zeros((2, 1))))
-        >>> round(float(two.log_prob(jnp.array([9.0]))), 4)  # -½ ln 2π - ln 2
-        -1.6121
-
-    Source: Makhzani et al., "Adversarial Autoencoders" (2016), section 2; Hoffman & Johnson, "ELBO surgery" (2016).
-    """
-
-    posteriors: Distribution
-
-    def sample(self, key: Key) -> Array:
-        """One draw, [*latent]: an example at random, then a code of it."""
-        key_n, key_z = jax.random.split(key)
-        row = jax.random.randint(key_n, (), 0, self._num_examples())
-        return jax.tree.map(lambda field: field[row], self.posteriors).sample(key_z)
-
-    def log_prob(self, value: Array) -> Array:
-        """The log density of a code [*latent]: [], in nats."""
-        of_each = jax.vmap(lambda posterior: posterior.log_prob(value))(self.posteriors)
-        return logsumexp(of_each) - jnp.log(jnp.asarray(self._num_examples(), of_each.dtype))
-
-    def expectation(self) -> Array:
-        """The mean, [*latent]."""
-        return jnp.mean(jax.vmap(lambda posterior: posterior.expectation())(self.posteriors), axis=0)
-
-    def _num_examples(self) -> int:
-        return len(jax.tree.leaves(self.posteriors)[0])
-
-
-def aggregated_posterior(model: VAE, params: Params, xs: Array) -> AggregatedPosterior:
-    """The aggregated posterior of a data set.
 
     Args:
         model: any model with a posterior.
@@ -97,8 +57,10 @@ def aggregated_posterior(model: VAE, params: Params, xs: Array) -> AggregatedPos
 
     Returns:
         The mixture of its N posteriors.
+
+    Source: Makhzani et al., "Adversarial Autoencoders" (2016), section 2; Hoffman & Johnson, "ELBO surgery" (2016).
     """
-    return AggregatedPosterior(jax.vmap(model.posterior, (None, 0))(params, xs))
+    return even_mixture(jax.vmap(model.posterior, (None, 0))(params, xs))
 
 
 def linear_interpolation(start: Array, end: Array, *, num_steps: int) -> Array:

@@ -128,6 +128,25 @@ class Mixture:
         return jnp.tensordot(softmax(self.logits), of_each, axes=1)
 
 
+def even_mixture(components: Distribution) -> Mixture:
+    """The mixture of distributions with equal weights.
+
+    Args:
+        components: C distributions, fields [C, ...].
+
+    Returns:
+        The mixture.
+
+    Example:
+        >>> from jaxvae.distributions import Normal
+        >>> two = even_mixture(Normal(jnp.array([[-9.0], [9.0]]), jnp.zeros((2, 1))))
+        >>> round(float(two.log_prob(jnp.array([9.0]))), 4)  # -½ ln 2π - ln 2
+        -1.6121
+    """
+    leaf = jax.tree.leaves(components)[0]
+    return Mixture(jnp.zeros(len(leaf), leaf.dtype), components)
+
+
 def normal_mixture(shape: Shape, *, num_components: int, spread: float = 1.0) -> Prior:
     """A mixture of diagonal Gaussians with learned weights, means and scales.
 

@@ -7,6 +7,7 @@ families differ in Q alone.
 Source: van den Berg, Hasenclever, Tomczak & Welling, "Sylvester Normalizing Flows for Variational Inference" (2018).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from jaxvae.types import Array, Shape
 Turn = Callable[[Array], Array]
 
 
-class _Sylvester:
+class _Sylvester(ABC):
     """What the families share: all but Qᵀz and Qy."""
 
     triangles: Array
@@ -58,9 +59,9 @@ class _Sylvester:
         """R̃ y, [M], from the other half of the same matrix."""
         return self._diagonals()[1] * y + y @ jnp.tril(self.triangles, -1)
 
+    @abstractmethod
     def _turns(self) -> tuple[Turn, Turn]:
         """z [D] -> Qᵀz [M], and y [M] -> Qy [D]."""
-        raise NotImplementedError
 
 
 def _shapes(columns: int) -> dict[str, Shape]:

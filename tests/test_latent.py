@@ -10,7 +10,6 @@ from standard_errors import assert_mean
 from jaxvae import linear
 from jaxvae.distributions import Laplace, Normal
 from jaxvae.latent import (
-    AggregatedPosterior,
     add_attribute,
     aggregated_posterior,
     attribute_vector,
@@ -19,6 +18,7 @@ from jaxvae.latent import (
     spherical_interpolation,
     traverse,
 )
+from jaxvae.priors import even_mixture
 
 CENTER, NOISE = np.array([0.5, -1.0, 0.0, 2.0]), 0.5
 LOADINGS = np.random.default_rng(0).normal(size=(4, 2))
@@ -66,7 +66,7 @@ def three_posteriors():
 
 def test_the_aggregated_posterior_is_the_mixture_of_all_posteriors(float64):
     mean, scale, posteriors = three_posteriors()
-    mixture = AggregatedPosterior(posteriors)
+    mixture = even_mixture(posteriors)
     for z in (-40.0, -1.0, 0.0, 3.3):
         truth = scipy.special.logsumexp(scipy.stats.norm.logpdf(z, mean[:, 0], scale[:, 0])) - np.log(3)
         assert float(mixture.log_prob(jnp.array([z]))) == pytest.approx(truth, abs=1e-10)
@@ -78,7 +78,7 @@ def test_the_aggregated_posterior_is_the_mixture_of_all_posteriors(float64):
 
 def test_draws_from_the_aggregated_posterior_follow_its_density(float64):
     mean, scale, posteriors = three_posteriors()
-    mixture = AggregatedPosterior(posteriors)
+    mixture = even_mixture(posteriors)
     draws = np.asarray(jax.vmap(mixture.sample)(jax.random.split(jax.random.key(0), 20_000)))[:, 0]
 
     def distribution_function(z):
@@ -90,7 +90,7 @@ def test_draws_from_the_aggregated_posterior_follow_its_density(float64):
 
 
 def test_the_aggregated_posterior_takes_any_posterior(float64):
-    mixture = AggregatedPosterior(Laplace(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.zeros((2, 2))))
+    mixture = even_mixture(Laplace(jnp.array([[0.0, 1.0], [2.0, 1.0]]), jnp.zeros((2, 2))))
     truth = np.mean([scipy.stats.laplace.pdf([1.0, 0.0], at).prod() for at in ([0.0, 1.0], [2.0, 1.0])])
     assert float(mixture.log_prob(jnp.array([1.0, 0.0]))) == pytest.approx(np.log(truth))
 

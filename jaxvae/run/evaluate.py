@@ -22,6 +22,13 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.types import Array, Key, Params
 
 BINARISATION = {"binarized_mnist": "static (Larochelle's)"}
+OF_BOUND = {  # the settings without which the name of a bound says too little
+    "renyi": ("alpha",),
+    "ciwae": ("elbo_share",),
+    "miwae": ("groups",),
+    "piwae": ("groups",),
+    "tvo": ("intervals",),
+}
 DRAWS_AT_ONCE = 5000  # measured: with ten times as many a CPU, out of cache, draws at less than half the speed
 HELD_OUT_KEY = 20140416  # held-out pixels are drawn once, and are the same for every run
 
@@ -255,6 +262,7 @@ def _protocol(
         "split": dataset.split,
         "binarisation": BINARISATION.get(dataset.name, binarize),
         "bound": config.objective.bound,
+        **{name: getattr(config.objective, name) for name in OF_BOUND.get(config.objective.bound, ())},
         "k": config.objective.num_samples,
         "estimator": config.objective.estimator,
         "posterior": config.model.posterior,
