@@ -12,7 +12,8 @@ import tyro
 
 from experiments.examined import at_least, mean_and_error, open_examined
 from jaxvae import evaluation, quadrants
-from jaxvae.conditional import Given, given
+from jaxvae.conditional import given
+from jaxvae.conditioned import Given
 from jaxvae.model import VAE
 from jaxvae.run import RunError, figure_rows, folder, section
 from jaxvae.run.command import command

@@ -18,18 +18,14 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from experiments.denoise_figure import draw
 from experiments.new_folder import new_folder
-from jaxvae import training
+from experiments.trained import trained
 from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
-from jaxvae.model import VAE
 from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder, pictures
 from jaxvae.run.command import command
-from jaxvae.run.data import Dataset
-from jaxvae.run.train import Diverged, check_data, check_finite
-from jaxvae.types import Params
+from jaxvae.run.train import Diverged, check_data
 
 NOISES: dict[str, Callable[[float], Corrupt]] = {
     "gaussian": gaussian_noise,
@@ -93,8 +89,8 @@ def main(options: Options) -> int | None:
     plain = build.model_of(settings, dataset.train.images.shape[1:])
     place = new_folder(options.folder)
     try:
-        denoiser = train(settings, denoising(plain, corrupt), dataset, label="training on corrupted images")
-        usual = train(settings, plain, dataset, label="training as usual")
+        denoiser = trained(settings, denoising(plain, corrupt), dataset, label="training on corrupted images")
+        usual = trained(settings, plain, dataset, label="training as usual")
     except Diverged as error:
         place.rmdir()
         print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
@@ -163,42 +159,6 @@ def main(options: Options) -> int | None:
         print(f"  {name}: {value:.2f} ± {standard_error:.2f}")
     print(f"report: {page}")
     return None
-
-
-def train(settings: config.Config, model: VAE, dataset: Dataset, *, label: str) -> Params:
-    """Train one model, an epoch as one program.
-
-    Args:
-        settings: of the training.
-        model: with the terms to be trained.
-        dataset: the data.
-        label: of the progress bar.
-
-    Returns:
-        The evaluated params.
-
-    Raises:
-        Diverged: a term is not finite.
-    """
-    images = dataset.train.images
-    per_epoch = len(images) // settings.batch_size
-    num_steps = settings.epochs * per_epoch
-    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)
-    optimizer = build.optimizer_of(settings, num_steps)
-    epoch = jax.jit(
-        partial(
-            training.steps,
-            step=build.step_of(settings, model, optimizer, per_epoch),
-            prepare=build.prepare_of(settings),
-            batch_size=settings.batch_size,
-        ),
-        donate_argnums=0,
-    )
-    data, key = jnp.asarray(images), jax.random.fold_in(folder.seed_keys(settings), 1)
-    for done in tqdm(range(settings.epochs), desc=label, unit=" epochs"):
-        state, metrics = epoch(state, key, data)
-        check_finite(jax.device_get(metrics), first_step=done * per_epoch)
-    return folder.evaluated_params(state)
 
 
 def squared_error(images: np.ndarray, originals: np.ndarray) -> np.ndarray:

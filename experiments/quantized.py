@@ -1,6 +1,7 @@
 """A prior over the codes of a vector-quantised model: `python -m experiments.quantized runs/NAME`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from tqdm import tqdm
 
 from experiments.examined import at_least, mean_and_error, open_examined
 from jaxvae import code_prior, training
+from jaxvae.codebook import Nearest, perplexity
 from jaxvae.model import VAE
-from jaxvae.quantized import Nearest, perplexity
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
 from jaxvae.run.data import Split
@@ -65,11 +66,11 @@ def main(options: Options) -> None:
             f"--batch-size {options.batch_size} is more than the {len(dataset.train.images)} training images"
         )
     parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
-    codes = {name: _codes(run, part, name) for name, part in parts.items() if part is not None}
+    codes = {name: _in_parts(_encoded, run, part, f"codes, {name}") for name, part in parts.items() if part is not None}
     key_prior, key_train, key_draws = jax.random.split(jax.random.key(options.seed), 3)
     prior, chosen_after, curve = _learned(run, codes, key_prior, key_train, options)
 
-    distortion = -_log_likelihoods(run, dataset.test)
+    distortion = -_in_parts(_fits, run, dataset.test, "log p(x|z)")
     count = math.prod(codes["test"].shape[1:])
     rates = {
         "uniform": np.full(len(distortion), count * math.log(run.config.model.codes)),
@@ -136,6 +137,8 @@ def main(options: Options) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def _encoded(model: VAE, params: Params, xs: Array) -> Array:
+    """The codes of images, [N, rows, columns]."""
+
     def of_image(x: Array) -> Array:
         posterior = model.posterior(params, x)
         assert isinstance(posterior, Nearest)
@@ -144,33 +147,18 @@ def _encoded(model: VAE, params: Params, xs: Array) -> Array:
     return jax.vmap(of_image)(xs)
 
 
-def _chunks(part: Split, label: str) -> Any:
-    """A split a thousand images at a time, with a progress bar."""
-    for begin in tqdm(range(0, len(part.images), AT_ONCE), desc=label, unit=" batches"):
-        yield Split(part.images[begin : begin + AT_ONCE], None)
-
-
-def _codes(run: Run, part: Split, name: str) -> np.ndarray:
-    """The codes of a split, [N, rows, columns]."""
-    return np.concatenate(
-        [
-            np.asarray(_encoded(run.model, run.params, as_seen(run.config, chunk)))
-            for chunk in _chunks(part, f"codes, {name}")
-        ]
-    )
+def _in_parts(function: Callable[[VAE, Params, Array], Array], run: Run, part: Split, label: str) -> np.ndarray:
+    """What a function makes of a split, a thousand images at a time, with a progress bar."""
+    xs = as_seen(run.config, part)
+    begins = tqdm(range(0, len(xs), AT_ONCE), desc=label, unit=" batches")
+    return np.concatenate([np.asarray(function(run.model, run.params, xs[i : i + AT_ONCE])) for i in begins])
 
 
 @partial(jax.jit, static_argnums=0)
 def _fits(model: VAE, params: Params, xs: Array) -> Array:
+    """log p(x|z), [N]."""
     key = jax.random.key(0)  # the code of an image is no draw
     return jax.vmap(lambda x: model.terms(key, params, x).log_likelihood)(xs)
-
-
-def _log_likelihoods(run: Run, part: Split) -> np.ndarray:
-    """log p(x|z), [N]."""
-    return np.concatenate(
-        [np.asarray(_fits(run.model, run.params, as_seen(run.config, chunk))) for chunk in _chunks(part, "log p(x|z)")]
-    )
 
 
 @jax.jit

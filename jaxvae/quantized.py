@@ -1,108 +1,20 @@
 """Codes from a finite table: an image becomes a small image of code numbers, each the vector nearest to an encoding.
 
-The table is not learned by gradients: each vector is a moving average of the encodings that took it. It is kept in the
-`extra` of a training state, and `whole` puts it among the params that are evaluated.
+The table is a moving average of encodings (`jaxvae.codebook`). It is kept in the `extra` of a training state, and
+`whole` puts it among the params that are evaluated.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxvae.codebook import Codebook, Nearest, UniformCodes, averaged, perplexity, revived
 from jaxvae.distributions import Bernoulli
 from jaxvae.losses import Loss, Metrics
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
-
-
-class Codebook(NamedTuple):
-    """The moving averages that the table is made of; the axes of positions and examples are averaged out."""
-
-    usage: Array  # [K]  the share of positions that take each code
-    sums: Array  # [K, D]  what those positions encode, times that share
-    offers: Array  # [K]  the share of the last batch's examples that offered an encoding to each code
-    offered: Array  # [K, D]  what they offered, times that share
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Nearest:
-    """q(z|x): all mass on the vectors of the table that lie nearest to what the encoder says.
-
-    Args:
-        encoding: [*positions, D] what it says.
-        vectors: [K, D] the table.
-    """
-
-    encoding: Array
-    vectors: Array
-
-    @property
-    def codes(self) -> Array:
-        """The numbers of the nearest vectors, [*positions]."""
-        return nearest(self.encoding, self.vectors)
-
-    def sample(self, key: Key) -> Array:
-        """The nearest vectors, [*positions, D]."""
-        return self.expectation()
-
-    def log_prob(self, value: Array) -> Array:
-        """Zero at the nearest vectors, and -inf elsewhere: [], in nats."""
-        return jnp.where(jnp.all(value == self.expectation()), 0.0, -jnp.inf)
-
-    def expectation(self) -> Array:
-        """The nearest vectors, [*positions, D]."""
-        return self.vectors[self.codes]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class UniformCodes:
-    """p(z): every code at every position with the same probability, 1/K.
-
-    Args:
-        vectors: [K, D] the table.
-        positions: the shape of the image of codes.
-    """
-
-    vectors: Array
-    positions: Shape = field(metadata={"static": True})
-
-    def sample(self, key: Key) -> Array:
-        """Vectors of the table, [*positions, D]."""
-        return self.vectors[jax.random.randint(key, self.positions, 0, len(self.vectors))]
-
-    def log_prob(self, value: Array) -> Array:
-        """- positions ln K, whatever vectors of the table they are: [], in nats."""
-        return jnp.full((), -math.prod(self.positions) * math.log(len(self.vectors)), value.dtype)
-
-    def expectation(self) -> Array:
-        """The mean of the table at every position, [*positions, D]: no code."""
-        return jnp.broadcast_to(jnp.mean(self.vectors, axis=0), (*self.positions, self.vectors.shape[1]))
-
-
-def nearest(encoding: Array, vectors: Array) -> Array:
-    """The number of the nearest vector of the table.
-
-    argmin_k |e - v_k|²
-
-    Args:
-        encoding: [*positions, D] e.
-        vectors: [K, D] v.
-
-    Returns:
-        [*positions] integers.
-
-    Example:
-        >>> nearest(jnp.array([[0.9, 0.0]]), jnp.array([[0.0, 0.0], [1.0, 0.0]]))
-        Array([1], dtype=int32)
-    """
-    # |e - v|² less |e|², which is the same for all k
-    length = jnp.sum(jnp.square(vectors), axis=1).reshape((1,) * (encoding.ndim - 1) + (-1,))
-    return jnp.argmin(length - 2 * encoding @ vectors.T, axis=-1).astype(jnp.int32)
 
 
 def straight_through(encoding: Array, vectors: Array) -> Array:
@@ -212,23 +124,6 @@ def whole(params: Params, codebook: Codebook) -> Params:
     return {**params, "codebook": codebook.sums / codebook.usage[..., None]}
 
 
-def perplexity(usage: Array) -> Array:
-    """How many codes are in use, if all that are were used equally: exp of the entropy of their shares.
-
-    Args:
-        usage: [K] not negative.
-
-    Returns:
-        [] between 1 and K.
-
-    Example:
-        >>> round(float(perplexity(jnp.array([1.0, 1.0, 0.0]))), 4)
-        2.0
-    """
-    share = usage / jnp.sum(usage)
-    return jnp.exp(-jnp.sum(jax.scipy.special.xlogy(share, share)))
-
-
 def negative_bound(
     model: VAE,
     *,
@@ -272,10 +167,10 @@ def negative_bound(
         return log_likelihood, q.encoding, q.codes, distance
 
     def loss(keys: Key, params: Params, extra: Codebook, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
-        codebook = _revived(extra, least)
+        codebook = revived(extra, least)
         complete = whole(params, jax.lax.stop_gradient(codebook))
         log_likelihood, encodings, codes, distances = jax.vmap(objective, (None, 0))(complete, xs)
-        updated = _averaged(codebook, jax.lax.stop_gradient(encodings), codes, keys, decay=decay, places=places)
+        updated = averaged(codebook, jax.lax.stop_gradient(encodings), codes, keys, decay=decay, places=places)
         rate = -model.prior(complete).log_prob(complete["codebook"])
         metrics = {
             "bound": jnp.mean(log_likelihood) - rate,
@@ -287,37 +182,3 @@ def negative_bound(
         return commitment * jnp.mean(distances) - jnp.mean(log_likelihood), (updated, metrics)
 
     return loss
-
-
-def _revived(codebook: Codebook, least: float) -> Codebook:
-    """The table after dead codes took what was offered to them."""
-    equal = 1 / len(codebook.usage)
-    taken = (codebook.usage < least * equal) & (codebook.offers > 0)
-    usage = jnp.where(taken, equal, codebook.usage)
-    offered = equal * codebook.offered / jnp.where(codebook.offers > 0, codebook.offers, 1)[:, None]
-    return codebook._replace(usage=usage, sums=jnp.where(taken[:, None], offered, codebook.sums))
-
-
-def _averaged(codebook: Codebook, encodings: Array, codes: Array, keys: Key, *, decay: float, places: int) -> Codebook:
-    """The moving averages after encodings [B, *positions, D] took codes [B, *positions]."""
-    num_codes, size = codebook.sums.shape
-    encodings, codes = encodings.reshape(len(keys), -1, size), codes.reshape(len(keys), -1)
-
-    def sums_of(values: Array, places: Array) -> Array:
-        # A product, and no scatter: an accelerator's scatter adds in no fixed order, and a run has to repeat its bits.
-        return jax.nn.one_hot(places, num_codes, dtype=values.dtype).T @ values / len(places)
-
-    def offer(key: Key, encoded: Array) -> tuple[Array, Array]:
-        key_place, key_position = jax.random.split(key)
-        place = jax.random.randint(key_place, (), 0, max(places, num_codes))
-        return place, encoded[jax.random.randint(key_position, (), 0, len(encoded))]
-
-    ones = jnp.ones_like(encodings[..., 0])
-    usage, sums = sums_of(ones.reshape(-1), codes.reshape(-1)), sums_of(encodings.reshape(-1, size), codes.reshape(-1))
-    to, offered = jax.vmap(offer)(keys, encodings)
-    return Codebook(
-        decay * codebook.usage + (1 - decay) * usage,
-        decay * codebook.sums + (1 - decay) * sums,
-        sums_of(ones[:, 0], to),
-        sums_of(offered, to),
-    )

@@ -10,7 +10,8 @@ from scipy import stats
 from standard_errors import assert_mean
 
 from jaxvae import elbo, networks
-from jaxvae.conditional import Given, conditional_vae, given, reading_both, regression, the_same_for_all
+from jaxvae.conditional import conditional_vae, given, reading_both, regression, the_same_for_all
+from jaxvae.conditioned import Given
 from jaxvae.distributions import Bernoulli, Normal, normal_with_scale
 from jaxvae.evaluation import log_likelihood
 from jaxvae.quadrants import completed, of_hidden, parted, visible_quadrants

@@ -1,12 +1,17 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
 
+from experiments.perceptual import Options, main
 from jaxvae import elbo, iwae_bound, networks, standard_normal, vae
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.perceptual import Perceptual, perceptual_vae
+from jaxvae.run import RunError
+from jaxvae.run.config import Model
 
 WEIGHTS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
@@ -53,3 +58,48 @@ def test_a_model_has_a_loss_and_no_weight():
 def test_a_scale_that_is_not_positive_is_refused(scale):
     with pytest.raises(ValueError, match="scale of the features must be positive"):
         perceptual_vae(likelihood=Bernoulli, features=features, scale=scale, **PARTS)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    options = Options(epochs=150, folder=tmp_path_factory.mktemp("perceptual") / "out")
+    with jax.numpy_dtype_promotion("standard"):
+        assert main(options) is None
+    return options, json.loads((options.folder / "result.json").read_text())
+
+
+@pytest.mark.slow
+def test_the_experiment_keeps_what_a_classifier_sees(compared):
+    options, result = compared
+    assert sorted(path.name for path in options.folder.iterdir()) == [
+        "captions.json",
+        "perceptual.png",
+        "report.html",
+        "result.json",
+    ]
+    images = result["images"]
+    right = {name: of_images["right by another classifier"][0] for name, of_images in images.items()}
+    assert right["test images"] > 0.9
+    assert right["pixels and features"] > 0.6
+    assert images["test images"]["squared error of a pixel"] == [0, 0]
+    by_pixels, by_both = (
+        images[name]["squared error of a feature"] for name in ("pixels alone", "pixels and features")
+    )
+    assert by_pixels[0] - by_both[0] > 5 * np.hypot(by_pixels[1], by_both[1])
+    pixels = [images[name]["squared error of a pixel"][0] for name in ("pixels alone", "pixels and features")]
+    assert 0 < pixels[0] < pixels[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"scale": 0.0}, "--scale 0.0 must be positive"),
+        ({"classifier_epochs": 0}, "--classifier-epochs 0 must be at least 1"),
+        ({"epochs": 0}, "--epochs 0 must be at least 1"),
+        ({"model": Model(likelihood="gaussian-shared", posterior="iaf")}, "--model.posterior cannot be chosen here"),
+    ],
+)
+def test_the_experiment_refuses_what_it_cannot_do(changes, sentence, tmp_path):
+    with pytest.raises(RunError, match=sentence):
+        main(Options(**changes, folder=tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

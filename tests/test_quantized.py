@@ -14,18 +14,9 @@ import optax
 import pytest
 
 from jaxvae import elbo, networks, parallel, training
+from jaxvae.codebook import Codebook, Nearest, nearest, perplexity
 from jaxvae.distributions import Bernoulli, normal_with_scale
-from jaxvae.quantized import (
-    Codebook,
-    Nearest,
-    nearest,
-    negative_bound,
-    parted,
-    perplexity,
-    straight_through,
-    vq_vae,
-    whole,
-)
+from jaxvae.quantized import negative_bound, parted, straight_through, vq_vae, whole
 from jaxvae.types import Network
 
 ROOT = Path(__file__).parents[1]

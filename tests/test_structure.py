@@ -15,8 +15,8 @@ SCRIPTS = sorted([*(ROOT / "experiments").rglob("*.py"), *(ROOT / "benchmarks").
 LAYERS = """
 types
 
-code_prior continuous_bernoulli convolution gamma_ratio hamiltonian many_normals onehot quadrants raster
-sphere splines
+code_prior codebook conditioned continuous_bernoulli convolution gamma_ratio hamiltonian many_normals onehot
+quadrants raster sphere splines
 
 counts distributions layers pixels structured student_t
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxvae import conditional, quadrants
+from jaxvae.conditioned import Given
 from jaxvae.model import VAE
 from jaxvae.run import config as configuration
 from jaxvae.types import Array, Key, Params, Shape
@@ -55,7 +56,7 @@ def pictured(config: configuration.Config, image_shape: Shape) -> Pictured:
 
         def completion(model: VAE, key: Key, params: Params, x: Array) -> Any:
             condition = quadrants.parted(x, visible)[1]
-            return conditional.Given(conditional.given(model, condition).prior(params).sample(key), condition)
+            return Given(conditional.given(model, condition).prior(params).sample(key), condition)
 
         return plain._replace(
             code=lambda latent: latent.z,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae import conditional, hierarchical, networks, quadrants, quantized, training
+from jaxvae.codebook import Codebook
 from jaxvae.distributions import Normal
 from jaxvae.model import VAE
 from jaxvae.networks import Outputs
@@ -223,7 +224,7 @@ def whole(params: Params, extra: Any) -> Params:
     Returns:
         The params.
     """
-    return quantized.whole(params, extra) if isinstance(extra, quantized.Codebook) else params
+    return quantized.whole(params, extra) if isinstance(extra, Codebook) else params
 
 
 def check_labels(config: configuration.Config, dataset: Dataset) -> None:
