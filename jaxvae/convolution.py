@@ -1,8 +1,8 @@
 """A convolution whose gradients are matrix products on a CPU.
 
-Inside a `lax.scan`, and training is one, XLA's compiler for CPUs turns the gradients of a convolution, by its kernel and
-by its images, into naive loops, which took 2 to 90 times as long as the products they stand for (jax issue 12868). Other
-devices keep XLA's own.
+Inside a `lax.scan`, and training is one, XLA's compiler for CPUs turns the gradients of a convolution, by its kernel
+and by its images, into naive loops, which took 2 to 90 times as long as the products they stand for (jax issue 12868).
+Other devices keep XLA's own.
 """
 
 from collections.abc import Sequence

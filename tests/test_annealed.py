@@ -45,6 +45,7 @@ def test_the_mean_weight_of_a_forward_chain_is_the_probability(start):
 
 
 @pytest.mark.parametrize("start", [from_prior, from_posterior])
+@pytest.mark.slow
 def test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability(start):
     path = sigmoid_path(10)
     run = partial(reverse_annealed, MODEL, num_chains=1, num_leapfrog=3, start=start, path=path)
@@ -114,6 +115,7 @@ def test_from_an_exact_posterior_every_chain_knows_the_answer_whatever_its_lengt
     assert 0.5 < np.mean(annealed.acceptance) < 0.8
 
 
+@pytest.mark.slow
 def test_many_examples_are_as_each_alone(float64):
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), LINEAR)
     xs = jnp.stack([jnp.asarray(EXAMPLE, jnp.float64), -2 * jnp.asarray(EXAMPLE, jnp.float64)])

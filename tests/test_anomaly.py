@@ -43,6 +43,7 @@ def run(tmp_path_factory):
     return runs / "digits"
 
 
+@pytest.mark.slow
 def test_noise_is_an_anomaly_of_digits(run):
     assert main(Options(run, other=str(run.parent / "noise.npz"), num_samples=20, examples=60)) is None
     numbers = json.loads((run / "anomaly-noise.json").read_text())
@@ -111,6 +112,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(run):
     assert sorted(run.parent.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_an_auroc_is_that_of_repeated_experiments():
     # Exponential scores are what the formula is derived for: the area is then r / (1 + r).
     random = np.random.default_rng(0)

@@ -182,10 +182,8 @@ def test_convolutions_are_those_of_the_bound(pair, layers):
     assert flops_of(program.jaxpr) == limits.flops(limits.products(layers, 2, training=False))
 
 
-@pytest.mark.parametrize(
-    ("script", "network"),
-    [("flax_example.py", "small"), pytest.param("numpyro_svi.py", "iwae", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "network"), [("flax_example.py", "small"), ("numpyro_svi.py", "iwae")])
 def test_peers_in_jax_train_by_the_same_protocol(script, network):
     arguments = ["--count", "64", "--network", network, "--num-samples", "2", "--batch-size", "16"]
     with Peer(Path(sys.executable), script, arguments) as peer:
@@ -224,6 +222,7 @@ def test_the_bounds_of_flaxs_example_are_those_of_the_papers(monkeypatch):
     np.testing.assert_allclose(elbo_loss, (kl - log_likelihood.mean(axis=0)).mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_says_why(tmp_path):
     with pytest.raises(PeerFailed, match=r"ended with status 2 and said: .*invalid choice: 'none'"):
         Peer(Path(sys.executable), "flax_example.py", ["--network", "none"])

@@ -210,6 +210,7 @@ def test_draws_a_few_at_a_time_are_the_same_draws(at_once, draw, float64):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_gradient_does_not_grow_with_the_draws_when_few_are_held():
     model, x = image_vae(partial(mlp, (16,)), partial(mlp, (256,)), (32,)), jnp.zeros(32)
     params = model.init(jax.random.key(0), x)

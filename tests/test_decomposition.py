@@ -192,6 +192,7 @@ def told(means, log_scale=0.0):
     return collapse_sentence(found, active_units(posteriors))
 
 
+@pytest.mark.slow
 def test_what_is_said_of_a_collapse():
     draws = np.random.default_rng(0).standard_normal((300, 3))
     assert "The posterior has collapsed: none of the 3 latent dimensions follows x" in told(0 * draws)

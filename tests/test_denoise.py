@@ -146,11 +146,10 @@ def test_the_command_cleans_images(result):
     assert gain == pytest.approx(cleaned["psnr"] - noisy["psnr"])
 
 
-def test_nothing_is_written_on_bad_input_and_nothing_overwritten(result, tmp_path):
-    options, _ = result
+def test_nothing_is_written_on_bad_input_and_nothing_overwritten(tmp_path):
+    options, place = Options(amount=0.5, epochs=1), tmp_path / "out"
     with pytest.raises(RunError, match="exists already"):
-        main(replace(options, epochs=1))
-    place = tmp_path / "out"
+        main(replace(options, folder=tmp_path))
     for changes, sentence in [
         ({"amount": 0.0}, "must be positive"),
         ({"amount": -1.0}, "must not be negative"),

@@ -220,6 +220,7 @@ def test_a_run_goes_on_from_its_last_good_checkpoint(damage, train, whole, stopp
 # --- two processes
 
 
+@pytest.mark.slow
 def test_of_two_runs_in_one_folder_one_is_refused(train, tmp_path):
     folder = images_for(tmp_path) / "run"
     both = [start(folder, epochs=300) for _ in range(2)]

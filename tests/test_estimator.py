@@ -128,6 +128,7 @@ def test_another_fit_of_the_same_shape_compiles_nothing():
     assert estimator._epoch._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_the_bernoulli_gives_probabilities_that_sum_to_one():
     random = np.random.default_rng(0)
     rows = (random.random((200, 1)) < 0.7) ^ (random.random((200, 3)) < 0.1)

@@ -194,6 +194,7 @@ def test_the_plane_is_that_of_largest_variance(random):
         assert f"{share:.0%} of variance" in name
 
 
+@pytest.mark.slow
 def test_tsne_separates_two_distant_clusters(random):
     codes = np.concatenate([random.normal(size=(30, 5)), random.normal(size=(30, 5)) + 30])
     points, _, _ = figures._plane(codes, "tsne")

@@ -54,6 +54,7 @@ def by_quadrature(model, params):
     return float(jnp.log(jnp.sum(densities) * (nodes[1] - nodes[0]) ** 2))
 
 
+@pytest.mark.slow
 def test_importance_weights_average_to_the_density_by_quadrature():
     model = model_of(2)
     params = started(model)

@@ -54,6 +54,7 @@ def test_pareto_shape_finds_the_shape_of_generalised_pareto_draws(shape):
 
 
 @pytest.mark.parametrize("shrinkage", [0.3, 0.8])
+@pytest.mark.slow
 def test_an_overconfident_posterior_has_the_tail_of_theory(shrinkage):
     """With q's variance s² times that of the posterior, P(w > t) falls as a power of t with the shape 1 - s²."""
     model, params, x = overconfident(shrinkage)

@@ -95,6 +95,7 @@ def test_the_aggregated_posterior_takes_any_posterior(float64):
     assert float(mixture.log_prob(jnp.array([1.0, 0.0]))) == pytest.approx(np.log(truth))
 
 
+@pytest.mark.slow
 def test_the_aggregated_posterior_of_the_models_own_data_is_its_prior():
     """In a linear model with the exact posterior, data drawn from the model gives back N(0, I) as N grows."""
     loadings = jnp.asarray(np.linalg.qr(LOADINGS)[0] * np.array([1.5, 0.7]), jnp.float32)

@@ -174,6 +174,7 @@ def test_a_copy_is_nearer_than_every_new_image():
     assert abs(share - 0.5) < error
 
 
+@pytest.mark.slow
 def test_the_number_of_components_is_chosen_on_left_out_codes():
     random = np.random.default_rng(0)
     two = np.concatenate([random.normal(-5, 0.5, size=(100, 2)), random.normal(5, 0.5, size=(100, 2))])

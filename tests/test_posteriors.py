@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
+from rows import first
 from standard_errors import assert_mean
 
 from jaxvae import bounds, linear, networks
@@ -194,7 +195,10 @@ def test_determinants_and_inverses(name, float64):
         np.testing.assert_allclose(log_determinant_back, -log_determinant, rtol=1e-7, atol=1e-7)
 
 
-@pytest.mark.parametrize(("name", "amortised"), [*((name, True) for name in FLOWS), ("planar", False)])
+@pytest.mark.parametrize(
+    ("amortised", "name"),
+    first(2, [(True, "inverse autoregressive"), (False, "planar"), *((True, name) for name in FLOWS)]),
+)
 def test_a_fresh_flow_is_near_the_identity_and_is_not_dead(name, amortised):
     family, options = FLOWS[name]
     outputs = family.parameters((6,), num_flows=2, amortised=amortised, **options)

@@ -61,6 +61,7 @@ def test_it_leaves_numbers_with_their_protocol_and_a_picture(result):
             assert point[f"{split}_negative_elbo"] == pytest.approx(total)
 
 
+@pytest.mark.slow
 def test_the_rate_falls_and_the_distortion_rises_with_beta(result):
     points = result[1]["points"]
     rates, distortions = (np.array([point[f"train_{name}"] for point in points]) for name in ("rate", "distortion"))

@@ -205,6 +205,7 @@ def test_a_batch_that_cannot_be_taken_in_so_many_parts_is_refused():
         step(start_state(), jax.random.split(jax.random.key(0), 5), jnp.zeros((5, PIXELS)))
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_needs_the_memory_of_a_part():
     model = vae(
         encoder=mlp((64,), Normal.parameters((2,))),
