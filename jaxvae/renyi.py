@@ -13,8 +13,9 @@ def renyi(*, alpha: float) -> Reduction:
     L_α(x) = 1/(1-α) E[ln 1/k Σ_i w_i^(1-α)],    w_i = p(x, z_i) / q(z_i|x)
 
     It falls as α rises. α = 1 is the ELBO with drawn divergences, α = 0 the importance-weighted bound, α = -∞ VR-max,
-    the largest weight alone. With infinitely many draws it lies below log p(x) for α > 0 and above it for α < 0; with k
-    of them the estimate of the upper bound is biased downward, and is a bound in the limit only.
+    the largest weight alone; between 0 and 1 it is the importance-weighted bound with its weights tempered, by the
+    power 1 - α. With infinitely many draws it lies below log p(x) for α > 0 and above it for α < 0; with k of them the
+    estimate of the upper bound is biased downward, and is a bound in the limit only.
 
     Args:
         alpha: α, any number or -inf.
