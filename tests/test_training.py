@@ -8,6 +8,7 @@ import optax
 import pytest
 import scipy
 from jax.flatten_util import ravel_pytree
+from rows import first
 from standard_errors import assert_mean
 
 from jaxvae import bounds, linear
@@ -88,7 +89,7 @@ def test_an_epoch_as_one_scan_is_a_loop_of_jitted_steps_bit_for_bit():
     assert_same_bits(state, whole)
 
 
-@pytest.mark.parametrize("lengths", [(2, 2), (1, 3), (1, 1, 1, 1)])
+@pytest.mark.parametrize("lengths", first(1, [((1, 3),), ((2, 2),), ((1, 1, 1, 1),)]))
 def test_parts_of_an_epoch_are_the_epoch_bit_for_bit(lengths):
     whole, metrics = epoch(start_state(), jax.random.key(1))
     state, parts = start_state(), []
@@ -185,7 +186,7 @@ def test_batches_from_elsewhere_make_the_same_run_bit_for_bit(first):
     assert_same_bits(over(state, key, images()[rows]), epoch(state, key, length=length))
 
 
-@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("parts", first(1, [2, 3]))
 def test_a_batch_taken_in_parts_is_the_batch(parts, float64):
     """By plain descent, since Adam would hide a wrong scale."""
     rule, keys = optax.sgd(0.1), jax.random.split(jax.random.key(3), 6)
