@@ -1,7 +1,8 @@
 """A decoder that can do without its code, and what keeps it from doing so: `python -m experiments.collapse`.
 
-A PixelCNN decoder explains binary digits well by itself, and a plain VAE with it falls to a posterior that is the
-prior: posterior collapse. The same model is trained again with each remedy, on the same data for the same time.
+A PixelCNN decoder explains binary digits well by itself, and the posterior of a plain VAE with it falls toward the
+prior, all the way where that decoder is strong: posterior collapse. The same model is trained again with each remedy,
+on the same data for the same time.
 """
 
 import dataclasses
@@ -109,9 +110,9 @@ def main(options: Options) -> int | None:
         place,
         module="experiments.collapse",
         title="Posterior collapse, and what prevents it",
-        text="A decoder that draws pixel by pixel needs no code. Without a remedy the posterior falls to the prior: no "
-        "unit is active, and the code tells nothing about the image. Each remedy was given the same model, data and "
-        "number of passes. More information in the code is no better bound by itself: compare −ELBO.",
+        text="A decoder that draws pixel by pixel can do without a code, and a posterior that has fallen to the prior has "
+        "no active unit and tells nothing about the image. Each remedy was given the same model, data and number of "
+        "passes. More information in the code is no better bound by itself: compare −ELBO.",
         columns=("remedy", "−ELBO", "−log p(x)", "rate", "mutual information", "active units"),
         rows=[tuple(row[name] for name in ("remedy", *COLUMNS)) for row in _readable(rows)],
         picture="collapse.png",

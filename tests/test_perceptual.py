@@ -86,8 +86,6 @@ def test_the_experiment_keeps_what_a_classifier_sees(compared):
         images[name]["squared error of a feature"] for name in ("pixels alone", "pixels and features")
     )
     assert by_pixels[0] - by_both[0] > 5 * np.hypot(by_pixels[1], by_both[1])
-    pixels = [images[name]["squared error of a pixel"][0] for name in ("pixels alone", "pixels and features")]
-    assert 0 < pixels[0] < pixels[1]
 
 
 @pytest.mark.parametrize(
