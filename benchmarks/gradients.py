@@ -99,10 +99,16 @@ def main(
 
 
 def linear_subject() -> Subject:
-    """Four pixels, three latents, a learned prior, and an encoder whose every parameter is a little off."""
+    """Four pixels, three latents, a learned prior, and an encoder whose every parameter is a little off.
+
+    The loadings are orthogonal, so that the encoder could be exact, and it is off to the wide side: its weights have
+    all moments, as the theory of the signal-to-noise ratio asks (Rainforth et al. 2018, Theorem 1).
+    """
     rng = np.random.default_rng(0)
-    params = linear.parameters(jnp.asarray(rng.normal(size=(4, 3)), jnp.float32), jnp.zeros(4), jnp.asarray(0.7))
+    loadings, _ = np.linalg.qr(rng.normal(size=(4, 3)))
+    params = linear.parameters(jnp.asarray(loadings, jnp.float32), jnp.zeros(4), jnp.asarray(0.7))
     off = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.asarray(rng.normal(size=leaf.shape), jnp.float32), params)
+    off["encoder"]["log_scale"] = params["encoder"]["log_scale"] + 0.1
     off["prior"] = {"mean": jnp.full(3, 0.1), "log_scale": jnp.full(3, 0.1)}
     xs = jnp.asarray(rng.normal(size=(4, 4)), jnp.float32)
     prior = Prior(lambda key, x: {}, lambda params, posterior: Normal(**params))

@@ -43,6 +43,6 @@ def draw(rows: list[dict], path: Path) -> None:
         row_of_panels[0].set_ylabel("signal-to-noise ratio")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle("More draws drown the encoder's pathwise gradient, and not the doubly reparameterised one")
+    figure.suptitle("Which gradients do more draws drown?")
     figure.savefig(path, dpi=150)
     plt.close(figure)

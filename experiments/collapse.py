@@ -110,9 +110,9 @@ def main(options: Options) -> int | None:
         place,
         module="experiments.collapse",
         title="Posterior collapse, and what prevents it",
-        text="A decoder that draws pixel by pixel can do without a code, and a posterior that has fallen to the prior has "
-        "no active unit and tells nothing about the image. Each remedy was given the same model, data and number of "
-        "passes. More information in the code is no better bound by itself: compare −ELBO.",
+        text="A decoder that draws pixel by pixel can do without a code, and a posterior that has fallen to the prior "
+        "has no active unit and tells nothing about the image. Each remedy was given the same model, data and number "
+        "of passes. More information in the code is no better bound by itself: compare −ELBO.",
         columns=("remedy", "−ELBO", "−log p(x)", "rate", "mutual information", "active units"),
         rows=[tuple(row[name] for name in ("remedy", *COLUMNS)) for row in _readable(rows)],
         picture="collapse.png",
