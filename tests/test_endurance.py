@@ -127,6 +127,7 @@ def mount(tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_costs_no_checkpoint(mount, train, whole):
     disk = mount("-t", "tmpfs", "-o", "size=1600k", "none")  # room for one checkpoint
     code, lines = train(disk / "run")

@@ -292,6 +292,7 @@ def test_captions_collect_and_nothing_global_changes(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "b.png", "captions.json"]
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_imported():
     code = "import sys, jaxvae.run.figures, jaxvae.run.report; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -131,6 +131,7 @@ def test_a_density_integrates_to_one_and_is_that_of_its_draws(name, float64):
 
 
 @every_posterior_but_few_at_once
+@pytest.mark.slow
 def test_importance_weights_average_to_the_evidence(name, float64):
     _, (_, _, log_weights, _) = direction_and_draws(name)
     weights = np.exp(log_weights - log_evidence())

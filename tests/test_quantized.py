@@ -115,6 +115,7 @@ def test_the_moving_averages_and_the_loss_by_hand():
     np.testing.assert_allclose(metrics["bound"], -distortion - 4 * np.log(CODES), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_averages_of_parts_are_those_of_the_whole_batch():
     model = direct_model()
     loss = negative_bound(model, places=CODES)

@@ -164,6 +164,7 @@ def test_nothing_is_written_on_bad_input_and_nothing_overwritten(tmp_path):
     assert [path.name for path in place.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.slow
 def test_a_divergence_is_told_and_leaves_no_folder(tmp_path, capsys):
     options = Options(
         betas=(1.0, 2.0),

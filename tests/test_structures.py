@@ -76,6 +76,7 @@ def assert_same(one, other, tolerance=0.0):
 
 
 @pytest.mark.parametrize("name", quick("vq"))
+@pytest.mark.slow
 def test_a_run_that_is_stopped_between_its_epochs_is_the_run_that_is_not(name):
     half = trained(config_of(name, epochs=1))
     state = trained(config_of(name), first_step=STEPS // 2, state=half)
