@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from experiments.foundations.figure import LINES
 from jaxvae.run.figure_page import MARGIN, WIDE, page
 
@@ -18,12 +20,12 @@ def draw(path: Path, rows: list[dict]) -> None:
 
     Args:
         path: the PNG to write.
-        rows: made by `collapse.measured`, with "remedy".
+        rows: "remedy", and by `collapse.measured` a list over seeds for each number.
     """
     caption = (
         "A decoder that draws pixel by pixel, trained alike but for the remedy. Left and middle: the code of a "
         "collapsed posterior tells nothing about the image. Right: what a remedy costs or gains; that axis does not "
-        "begin at 0."
+        "begin at 0. Bars are means, dots the seeds."
     )
     body = WIDE - 2 * MARGIN
     wide = (body - NAMES - 2 * GAP) / len(PANELS)
@@ -31,8 +33,11 @@ def draw(path: Path, rows: list[dict]) -> None:
     with page(path, "Posterior collapse, and what prevents it", caption, width=WIDE, height=HEIGHT) as place:
         for index, (name, label) in enumerate(PANELS):
             axes = place(NAMES + index * (wide + GAP), 40, wide, HEIGHT - 80)
-            values = [row[name] for row in rows][::-1]
+            of_seeds = [row[name] for row in rows][::-1]
+            values = [float(np.mean(each)) for each in of_seeds]
             axes.barh(remedies, values, color=[LINES[0]] * (len(rows) - 1) + [LINES[1]], height=0.6)
+            for height, each in enumerate(of_seeds):
+                axes.plot(each, [height] * len(each), "o", color="black", markersize=3, alpha=0.6)
             axes.set_title(label, loc="left", fontsize=9)
             axes.grid(axis="y", visible=False)
             if name == "negative_elbo":

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,10 +89,10 @@ def main(options: Options) -> int | None:
     labels = np.asarray(dataset.test.labels)
 
     likelihood, outputs = densities.likelihood_of(options.model, dataset.train.images.shape[1:])
-    encoder, decoder = build.PAIRS[options.model.network](Normal.parameters((options.model.latent,)), outputs)
-    parts = {"encoder": encoder, "decoder": decoder, "prior": standard_normal((options.model.latent,))}
+    encoder, decoder = build.pair_of(options.model)(Normal.parameters((options.model.latent,)), outputs)
+    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "prior": standard_normal((options.model.latent,))}
     models = {
-        PIXELS: vae(**parts, likelihood=likelihood),  # type: ignore[arg-type]
+        PIXELS: vae(**parts, likelihood=likelihood),
         FEATURES: perceptual_vae(**parts, likelihood=likelihood, features=features, scale=options.scale),
     }
     images = {"test images": np.asarray(xs)}

@@ -62,7 +62,14 @@ class AutoregressivePixels:
 
     @staticmethod
     def parameters(
-        shape: Shape, *, levels: int = 2, maps: int = 16, layers: int = 3, radius: int = 3, hidden_radius: int = 1
+        shape: Shape,
+        *,
+        levels: int = 2,
+        maps: int = 16,
+        layers: int = 3,
+        radius: int = 3,
+        hidden_radius: int = 1,
+        local: bool = True,
     ) -> Outputs:
         """The outputs that a decoder must give for an image of shape [H, W, C].
 
@@ -73,11 +80,13 @@ class AutoregressivePixels:
             layers: L, after the first.
             radius: of the first layer, at least one.
             hidden_radius: of the others.
+            local: the code tells each pixel something of its own; if not, "maps" is one vector (M,), for
+                `globally_conditioned`.
         """
         height, width, channels = shape
         outputs = channels * (1 if levels == 2 else levels)
         return {
-            "maps": (height, width, maps),
+            "maps": (height, width, maps) if local else (maps,),
             "first": Free((raster.neighbours(radius), channels, maps), glorot),
             "hidden": Free((layers, raster.neighbours(hidden_radius) + 1, maps, maps), _glorot_of_each),
             "hidden_bias": Free((layers, maps)),
@@ -142,6 +151,38 @@ class AutoregressivePixels:
 
     def _hidden_radius(self) -> int:
         return raster.radius_of(self.hidden.shape[1] - 1)
+
+
+def globally_conditioned(shape: Shape) -> Callable[..., AutoregressivePixels]:
+    """The same decoder with a code that moves all pixels alike: its network gives one vector in place of maps.
+
+    c_j(z) = c(z)    for every pixel j
+
+    Such a code cannot say what is where, only what kind of image it is, and much of that shows in the first rows: a
+    posterior easily falls back to the prior. It is the way in which PixelCNN is told a class.
+
+    Args:
+        shape: [H, W, C] of the image.
+
+    Returns:
+        A function of the outputs of `AutoregressivePixels.parameters(..., local=False)`, to be given as `likelihood` to
+        `jaxvae.vae`.
+
+    Example:
+        >>> from jaxvae.networks import mlp
+        >>> decoder = mlp((16,), AutoregressivePixels.parameters((8, 8, 1), maps=4, layers=2, local=False))
+        >>> params = decoder.init(jax.random.key(0), jnp.zeros(2))
+        >>> likelihood = globally_conditioned((8, 8, 1))(**decoder.apply(params, jnp.zeros(2)))
+        >>> likelihood.maps.shape
+        (8, 8, 4)
+
+    Source: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (2016), section 2.3, equation 4.
+    """
+
+    def likelihood(maps: Array, **outputs: Array) -> AutoregressivePixels:
+        return AutoregressivePixels(jnp.broadcast_to(maps, (*shape[:2], *maps.shape)), **outputs)
+
+    return likelihood
 
 
 def _product(neighbours: Array, weights: Array, bias: Array) -> Array:

@@ -15,6 +15,8 @@ from jaxvae.layers import MLP, Activation, ConvDecoder, ConvEncoder, MapsDecoder
 from jaxvae.layers import Free as Free  # an output of the networks, named here too
 from jaxvae.types import Array, Network, Params
 
+SMALL, IWAE = 400, 200  # units in a hidden layer of the two fully connected pairs
+
 
 def mlp(hidden: Sequence[int], outputs: Outputs, *, activation: Activation = nn.relu) -> Network:
     """A fully connected network for inputs of any shape.
@@ -128,34 +130,39 @@ def in_bfloat16(network: Network) -> Network:
     return Network(network.init, apply)
 
 
-def small_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+def small_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = SMALL) -> tuple[Network, Network]:
     """The well-known small network: one hidden layer of 400 units on each side, ReLU. With 20 latents, 784-400-20.
 
     Args:
         encoder_outputs: of q(z|x), for instance `Normal.parameters((20,))`.
         decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
+        width: another number of units.
 
     Returns:
         The encoder and the decoder.
 
     Source: the widths of the basic VAE example of PyTorch, after Kingma & Welling (2014), section 5.
     """
-    return mlp((400,), encoder_outputs), mlp((400,), decoder_outputs)
+    return mlp((width,), encoder_outputs), mlp((width,), decoder_outputs)
 
 
-def iwae_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+def iwae_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = IWAE) -> tuple[Network, Network]:
     """The one-layer network of the IWAE paper: two hidden layers of 200 units, tanh. With 50 latents, 784-200-200-50.
 
     Args:
         encoder_outputs: of q(z|x), for instance `Normal.parameters((50,))`.
         decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
+        width: another number of units, in every layer.
 
     Returns:
         The encoder and the decoder.
 
     Source: Burda, Grosse & Salakhutdinov (2016), section 5.
     """
-    return mlp((200, 200), encoder_outputs, activation=nn.tanh), mlp((200, 200), decoder_outputs, activation=nn.tanh)
+    encoder, decoder = (
+        mlp((width, width), outputs, activation=nn.tanh) for outputs in (encoder_outputs, decoder_outputs)
+    )
+    return encoder, decoder
 
 
 def conv_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:

@@ -7,7 +7,7 @@ import pytest
 from standard_errors import assert_mean
 
 from jaxvae import bounds, networks, standard_normal, vae
-from jaxvae.autoregressive_pixels import AutoregressivePixels
+from jaxvae.autoregressive_pixels import AutoregressivePixels, globally_conditioned
 from jaxvae.distributions import Normal
 from jaxvae.layers import Free
 
@@ -134,6 +134,21 @@ def test_it_is_a_likelihood_of_a_vae_and_every_weight_learns(decoder):
     limit = np.sqrt(6 / (5 * 4 + 5 * 4))  # Glorot's: fan-in and fan-out over the five pixels of a kernel
     assert 0.8 * limit < np.abs(hidden).max() <= limit
     assert jax.jit(model.sample)(jax.random.key(2), params).shape == (4, 4, 1)
+
+
+def test_a_global_code_says_the_same_to_every_pixel():
+    outputs = AutoregressivePixels.parameters((4, 3, 1), maps=2, layers=1, radius=1, local=False)
+    decoder = networks.mlp((8,), outputs)
+    params = decoder.init(jax.random.key(0), jnp.zeros(2))
+    found = globally_conditioned((4, 3, 1))(**decoder.apply(params, jnp.ones(2)))
+    vector = decoder.apply(params, jnp.ones(2))["maps"]
+    assert vector.shape == (2,)
+    by_hand = AutoregressivePixels(**(vars(found) | {"maps": jnp.tile(vector[None, None], (4, 3, 1))}))
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (4, 3, 1)), jnp.float32)
+    assert float(found.log_prob(x)) == float(by_hand.log_prob(x))
+    # a blank image has the same neighbours everywhere, and so the same pixels
+    blank = found.pixels(jnp.zeros((4, 3, 1))).logits
+    np.testing.assert_allclose(blank, np.full_like(blank, blank[0, 0, 0]), rtol=1e-6)
 
 
 def test_its_weights_stay_one_for_all_examples():

@@ -51,6 +51,9 @@ IMPOSSIBLE = [
     (changed("objective", encoder_steps=3), "--batch-size 100 cannot be taken in --objective.encoder-steps 3"),
     (changed("model", posterior="von-mises-fisher", prior="flow"), "lies on the sphere"),
     (changed("model", posterior="von-mises-fisher", latent=2), "needs --model.latent 3 at least"),
+    (changed("model", network="conv", width=100), "--model.width 100 is of fully connected networks"),
+    (changed("model", width=0), "--model.width 0 must be at least 1"),
+    (changed("model", network="conv", likelihood="pixelcnn", pixel_condition="global"), "convolutions give maps"),
     (changed("model", structure="ladder", posterior="planar"), "has a posterior and a prior of its own"),
     (
         changed("objective", bound="iwae", estimator="generalized-doubly-reparameterized"),

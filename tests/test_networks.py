@@ -68,6 +68,14 @@ def test_the_published_networks_have_their_number_of_parameters():
     assert decoder_size == 51 * 200 + 201 * 200 + 201 * 784
 
 
+def test_the_published_networks_in_another_width():
+    for pair, size_of_encoder in ((networks.small_pair, 9 * 7 + 8 * 2), (networks.iwae_pair, 9 * 7 + 8 * 7 + 8 * 2)):
+        encoder, decoder = pair({"mean": (2,)}, {"logits": (8,)}, width=7)
+        assert size(jax.eval_shape(encoder.init, jax.random.key(0), jnp.zeros(8))) == size_of_encoder
+        found = jax.eval_shape(decoder.init, jax.random.key(0), jnp.zeros(2))["params"]
+        assert found["heads"]["logits"]["kernel"].shape == (7, 8)
+
+
 def test_an_mlp_by_hand():
     network = mlp((5, 4), {"mean": (2, 3), "scale": ()}, activation=jnp.tanh)
     x = jnp.asarray(rng().normal(size=(3, 2)), jnp.float32)

@@ -87,6 +87,23 @@ def test_the_test_elbo_is_the_mean_over_all_test_images(trained):
     assert np.mean(expected) == pytest.approx(result["test_elbo"], abs=5 * np.std(expected, ddof=1) / np.sqrt(20))
 
 
+def test_a_part_of_the_test_set_is_from_all_over_it():
+    np.testing.assert_array_equal(evaluate.even_rows(10, 4), [0, 3, 6, 9])
+    np.testing.assert_array_equal(evaluate.even_rows(3, 10), [0, 1, 2])
+
+
+@pytest.mark.slow
+def test_log_p_of_a_part_is_that_of_the_same_images(trained):
+    run = open_run(trained[0])
+    dataset, config = data_of(run.config), replace(run.config, evaluation=Evaluation(num_samples=2000, examples=30))
+    found = evaluate.result(config, run.model, run.params, dataset, {})
+    xs = evaluate.held_out(dataset.test, "dynamic")[evaluate.even_rows(300, 30)]
+    again = -evaluate.log_likelihoods(run.model, jax.random.key(9), run.params, xs, num_samples=2000)
+    # one image differs from another by tens of nats, two estimates of one image by hundredths
+    assert found["test_nll"] == pytest.approx(again.mean(), abs=0.1)
+    assert found["protocol"]["nll_examples"] == 30
+
+
 def test_load_gives_back_model_and_params(trained):
     folder, _ = trained
     model, params = jaxvae.load(folder)

@@ -9,13 +9,15 @@ from jaxvae import bounds, draws, losses, multisample, networks, training
 from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.lagging import make_leading_step
 from jaxvae.model import VAE, vae
+from jaxvae.networks import Outputs
 from jaxvae.renyi import renyi
 from jaxvae.run import config as configuration
 from jaxvae.run import densities, structures
 from jaxvae.thermodynamic import thermodynamic
-from jaxvae.types import Shape
+from jaxvae.types import Network, Shape
 
-PAIRS = {
+Pair = Callable[[Outputs, Outputs], tuple[Network, Network]]  # outputs of the encoder and of the decoder -> both
+PAIRS: dict[str, Callable[..., tuple[Network, Network]]] = {
     "small": networks.small_pair,
     "iwae": networks.iwae_pair,
     "conv": networks.conv_pair,
@@ -30,6 +32,19 @@ ESTIMATORS = {
 }
 
 
+def pair_of(model: configuration.Model) -> Pair:
+    """The encoder and the decoder of the configured kind and width.
+
+    Args:
+        model: of a configuration.
+
+    Returns:
+        (outputs of the encoder, outputs of the decoder) -> both.
+    """
+    pair = PAIRS[model.network]
+    return pair if model.width is None else partial(pair, width=model.width)
+
+
 def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
     """The model that a configuration describes.
 
@@ -41,7 +56,7 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
         The model.
     """
     likelihood, pixel_outputs = densities.likelihood_of(config.model, image_shape)
-    pair = PAIRS[config.model.network]
+    pair = pair_of(config.model)
     if config.model.structure in structures.MODELS:
         cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
         parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)

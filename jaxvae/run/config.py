@@ -97,6 +97,9 @@ class Model:
     correlation of 0.95 between neighbours, which no independent posterior can match (the delta-VAE)."""
     components: int = 500
     """Of a mixture prior or a VampPrior; a mixture posterior has ten."""
+    pixel_condition: Literal["local", "global"] = "local"
+    """What the code tells pixelcnn: something of its own for each pixel, or the same for all of them, which a posterior
+    easily leaves unused."""
     pixel_radius: int = 3
     """How many rows and columns back the first layer of pixelcnn sees."""
     pixel_layers: int = 3
@@ -105,6 +108,8 @@ class Model:
     """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
     mean_bias: bool = False
     """Start the decoder's output bias from the mean pixel of the training data."""
+    width: int | None = None
+    """The units of every hidden layer of small or iwae, in place of 400 or 200."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +178,7 @@ class Evaluation:
     num_samples: int = 1000
     """k of the estimate of log p(x) by importance sampling; 0 leaves it out."""
     examples: int | None = None
-    """Estimate log p(x) on the first so many test examples only; by default on all."""
+    """Estimate log p(x) on so many test examples only, taken from all over the test set; by default on all."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ def check(config: configuration.Config) -> None:
     """
     at_least_one = {
         "--model.latent": config.model.latent,
+        "--model.width": 1 if config.model.width is None else config.model.width,
         "--model.classes": config.model.classes,
         "--model.layers": config.model.layers,
         "--model.codes": config.model.codes,
@@ -164,6 +165,17 @@ def _check_latents(config: configuration.Config) -> None:
     _refuse_if(
         model.prior == "correlated" and model.latent < 2,
         "--model.prior correlated has neighbours: give --model.latent 2 at least",
+    )
+    connected = model.network in ("small", "iwae")
+    _refuse_if(
+        model.width is not None and not connected,
+        f"--model.width {model.width} is of fully connected networks: give --model.network small or iwae, or leave it "
+        "out",
+    )
+    _refuse_if(
+        model.pixel_condition == "global" and not connected,
+        "--model.pixel-condition global is a vector, and convolutions give maps: give --model.network small or iwae, "
+        f"not {model.network}",
     )
     on_sphere = model.posterior == "von-mises-fisher"
     _refuse_if(

@@ -15,7 +15,7 @@ from jax.scipy.special import logit
 
 from jaxvae import networks
 from jaxvae.autoregressive import inverse_autoregressive
-from jaxvae.autoregressive_pixels import AutoregressivePixels
+from jaxvae.autoregressive_pixels import AutoregressivePixels, globally_conditioned
 from jaxvae.correlated import correlated_normal
 from jaxvae.coupling import affine_coupling, neural_spline
 from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
@@ -82,12 +82,16 @@ def likelihood_of(model: configuration.Model, shape: Shape) -> Density:
         "categorical": lambda: (PixelCategorical, PixelCategorical.parameters(shape)),
         "beta-binomial": lambda: (BetaBinomial, BetaBinomial.parameters(shape)),
         "logistic-mixture": lambda: (DiscretizedLogisticMixture, DiscretizedLogisticMixture.parameters(shape)),
-        "pixelcnn": lambda: (
-            AutoregressivePixels,
-            AutoregressivePixels.parameters(shape, radius=model.pixel_radius, layers=model.pixel_layers),
-        ),
+        "pixelcnn": lambda: _pixelcnn(model, shape),
     }
     return table[model.likelihood]()
+
+
+def _pixelcnn(model: configuration.Model, shape: Shape) -> Density:
+    local = model.pixel_condition == "local"
+    sizes = {"radius": model.pixel_radius, "layers": model.pixel_layers}
+    outputs = AutoregressivePixels.parameters(shape, local=local, **sizes)
+    return (AutoregressivePixels if local else globally_conditioned(shape)), outputs
 
 
 def posterior_of(model: configuration.Model) -> Density:

@@ -64,6 +64,19 @@ def _prepared(prepare: training.Prepare, stored: training.Data) -> Any:
     return jax.jit(jax.vmap(prepare))(keys, jax.tree.map(jnp.asarray, stored))
 
 
+def even_rows(total: int, count: int) -> np.ndarray:
+    """Rows from all over a split: some data sets are sorted by class, others, MNIST's test set say, by their writers.
+
+    Args:
+        total: how many examples there are.
+        count: how many are wanted.
+
+    Returns:
+        At most so many rows, at even distances.
+    """
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(int))
+
+
 class Monitor:
     """The training's own bound on the validation set (on the test set where there is none), after each epoch."""
 
@@ -201,7 +214,7 @@ def result(
     seeds = config.num_seeds
     of_seed = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(seeds)] if seeds > 1 else [params]
     evaluated: dict[str, list[np.ndarray]] = {"test_elbo": [], "test_kl": [], "test_log_likelihood": []}
-    examples = min(config.evaluation.examples or count, count)
+    chosen = even_rows(count, config.evaluation.examples or count)
     nll_k = config.evaluation.num_samples if _has_weights(model, of_seed[0], xs) else 0
     if nll_k:
         evaluated["test_nll"] = []
@@ -216,7 +229,7 @@ def result(
                 model,
                 jax.random.key(3),
                 seed_params,
-                jax.tree.map(lambda leaf: leaf[:examples], xs),
+                jax.tree.map(lambda leaf: leaf[chosen], xs),
                 num_samples=nll_k,
                 show=label if hosts.is_first() else None,
                 devices=devices,
@@ -225,7 +238,7 @@ def result(
     numbers: dict[str, Any] = {}
     for name, per_seed in evaluated.items():
         numbers |= _mean_and_error(name, np.stack(per_seed))
-    return numbers | {"protocol": _protocol(config, dataset, binarize, nll_k, examples) | speed}
+    return numbers | {"protocol": _protocol(config, dataset, binarize, nll_k, len(chosen)) | speed}
 
 
 def _has_weights(model: VAE, params: Params, xs: training.Data) -> bool:

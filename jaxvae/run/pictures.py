@@ -15,7 +15,7 @@ from jaxvae.model import VAE
 from jaxvae.run import config as configuration
 from jaxvae.run import figures, logs, pictured
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.evaluate import as_seen
+from jaxvae.run.evaluate import as_seen, even_rows
 from jaxvae.types import Array, Key, Params
 
 QUANTILES = (0.02, 0.98)  # of the prior, the borders of the 2-D manifold
@@ -58,7 +58,7 @@ def draw(folder: Path, config: configuration.Config, model: VAE, params: Params,
 
 
 def spread(split: Split, count: int) -> Split:
-    """Examples from all over a split: some data sets are sorted by class.
+    """Examples from all over a split.
 
     Args:
         split: of a data set.
@@ -67,7 +67,7 @@ def spread(split: Split, count: int) -> Split:
     Returns:
         At most so many examples, at even distances.
     """
-    rows = np.unique(np.linspace(0, len(split.images) - 1, count).astype(int))
+    rows = even_rows(len(split.images), count)
     return Split(split.images[rows], None if split.labels is None else split.labels[rows])
 
 

@@ -25,7 +25,7 @@ from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
 if TYPE_CHECKING:
     from jaxvae.run import config as configuration
 
-WIDTHS = {"small": (400,), "iwae": (200, 200)}  # of the fully connected networks
+WIDTHS = {"small": (networks.SMALL,), "iwae": (networks.IWAE,) * 2}  # of the fully connected networks
 ACTIVATIONS = {"small": jax.nn.relu, "iwae": jnp.tanh}
 NARROWEST = 32  # a ladder's layers halve from the image up, but not below this
 
@@ -103,7 +103,8 @@ def ladder(model: configuration.Model, shape: Shape, parts: Parts) -> VAE:
     """Layers of latents, each half of the one below, with hidden layers that halve too."""
     activation = ACTIVATIONS[model.network]
     latents = [max(2, model.latent >> layer) for layer in range(model.layers)]  # from the image up
-    hidden = [tuple(max(NARROWEST, w >> layer) for w in WIDTHS[model.network]) for layer in range(model.layers)]
+    widths = [model.width or width for width in WIDTHS[model.network]]
+    hidden = [tuple(max(NARROWEST, width >> layer) for width in widths) for layer in range(model.layers)]
 
     def upward(layer: int) -> Network:
         outputs: dict[str, Any] = Normal.parameters((latents[layer],))
