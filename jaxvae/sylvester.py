@@ -200,16 +200,41 @@ def orthonormal(matrix: Array) -> Array:
         >>> bool(jnp.allclose(columns.T @ columns, jnp.eye(2), atol=1e-6)), bool(columns[0, 0] > 0)
         (True, True)
     """
+    return _orthonormal_rows(matrix.T)[0].T
 
-    def add(done: Array, place_and_column: tuple[Array, Array]) -> tuple[Array, None]:
-        place, column = place_and_column
-        for _ in range(2):
-            column = column - done @ (column @ done)
-        column = column / jnp.sqrt(jnp.sum(jnp.square(column)))
-        return jnp.where(places[None] == place, column[:, None], done), None
 
-    places = jnp.arange(matrix.shape[1])
-    return jax.lax.scan(add, jnp.zeros_like(matrix), (places, matrix.T))[0]
+@jax.custom_jvp
+def _orthonormal_rows(rows: Array) -> tuple[Array, Array]:
+    """Qᵀ [M, D] and R⁻¹ [M, M] of A = QR, from Aᵀ [M, D]; R⁻¹ is what the same steps make of the identity."""
+
+    def add(done: tuple[Array, Array], place_and_row: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        (others, inverse), (place, row) = done, place_and_row
+        along = others @ row
+        row = row - along @ others
+        again = others @ row
+        row = row - again @ others
+        combination = (places == place).astype(row.dtype) - inverse @ (along + again)
+        length = jnp.sqrt(jnp.sum(jnp.square(row)))
+        return (others.at[place].set(row / length), inverse.at[:, place].set(combination / length)), None
+
+    places = jnp.arange(len(rows))
+    nothing = jnp.zeros_like(rows), jnp.zeros((len(rows), len(rows)), rows.dtype)
+    return jax.lax.scan(add, nothing, (places, rows))[0]
+
+
+@_orthonormal_rows.defjvp
+def _tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """dQ = dA R⁻¹ - QU and dR⁻¹ = -R⁻¹U, where U is C = Qᵀ dA R⁻¹ with its lower triangle folded onto the upper one.
+
+    The gradient is three products of small matrices instead of the way back through every step. A batch of products
+    that sum over the first axis of the left matrix takes XLA five times as long on a CPU: hence rows, not columns.
+    """
+    (change,) = tangents
+    rows, inverse = _orthonormal_rows(*primals)
+    straight = inverse.T @ change
+    overlap = straight @ rows.T
+    folded = jnp.tril(overlap) + jnp.triu(overlap, 1).T
+    return (rows, inverse), (straight - folded @ rows, -inverse @ folded.T)
 
 
 def _reflected(normal: Array, z: Array) -> Array:
