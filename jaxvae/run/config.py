@@ -107,7 +107,8 @@ class Model:
     scale: float = 0.1
     """The standard deviation of a pixel under the fixed Gaussian, pixels being in [0, 1]."""
     mean_bias: bool = False
-    """Start the decoder's output bias from the mean pixel of the training data."""
+    """Start the decoder's output bias from the mean pixel of the training data, as the authors of iwae do: without it
+    that network learns slowly at first, and its posterior may collapse."""
     width: int | None = None
     """The units of every hidden layer of small or iwae, in place of 400 or 200."""
 
