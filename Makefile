@@ -20,7 +20,7 @@ stress: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "" tests/test_stress.py tests/test_endurance.py tests/test_checkpoints.py tests/test_resume.py
 
 combinations: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m combinations --dist load tests/test_combinations.py
+	$(BIN)/python -m pytest -m combinations --dist load tests/test_triples.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
