@@ -34,7 +34,8 @@ def hamiltonian_vae(
     weights that come of it are optimistic.
 
     Args:
-        model: with a differentiable likelihood and prior, and a posterior with a density.
+        model: with a differentiable likelihood and prior, and a posterior with a density. A VampPrior stays the mixture
+            of these posteriors, before they are moved.
         num_moves: T, each with a fresh momentum; one is the Hamiltonian VAE of Caterini et al. without tempering.
         num_leapfrog: leapfrog steps in each move.
         step_size: where the step sizes start, one for each dimension; they are learned. Beyond the size at which the
