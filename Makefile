@@ -1,10 +1,10 @@
-# make train | make test | make test-slow | make stress | make check | make clean
+# make train | make test | make test-slow | make stress | make combinations | make check | make clean
 # The environment is made in .venv by the first target that needs it, and made again when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow stress check clean
+.PHONY: train test test-slow stress combinations check clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.ready
@@ -14,10 +14,13 @@ test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
 
 test-slow: $(VENV)/.ready-dev
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "not stress"
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "not stress and not combinations"
 
 stress: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m "" tests/test_stress.py tests/test_endurance.py tests/test_checkpoints.py tests/test_resume.py
+
+combinations: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m combinations --dist load tests/test_triples.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

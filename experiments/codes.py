@@ -16,7 +16,7 @@ from jaxvae.codes import encode, map_code
 from jaxvae.model import VAE
 from jaxvae.run import RunError, figure_rows, figures, pictures, section
 from jaxvae.run.command import command
-from jaxvae.run.config import binarization
+from jaxvae.run.config import DISCRETE, binarization
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.folder import Run
@@ -58,7 +58,7 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed)
     if options.tsne_examples != 0:
         at_least(10, tsne_examples=options.tsne_examples)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, without=DISCRETE)
     if options.neighbours > min(options.train_examples, len(dataset.train.images)):
         raise RunError(f"--neighbours {options.neighbours} is more than the training images to choose from")
     place = run.folder / "figures"

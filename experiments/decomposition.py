@@ -10,7 +10,7 @@ import tyro
 
 from experiments.examined import at_least, each_of, open_examined
 from jaxvae import annealed, decomposition, gaps
-from jaxvae.run import section
+from jaxvae.run import RunError, section
 from jaxvae.run.command import command
 from jaxvae.run.config import binarization
 from jaxvae.run.evaluate import held_out
@@ -21,6 +21,7 @@ from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
 GAP_CHAINS = 8
+TAKEN_APART = {"posterior": ("normal", "semi-amortised"), "prior": ("standard", "learned")}
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ def main(options: Options) -> None:
     at_least(1, gap_temperatures=options.gap_temperatures)
     at_least(0, seed=options.seed)
     run, dataset = open_examined(options.run)
+    for name, words in TAKEN_APART.items():
+        word = getattr(run.config.model, name)
+        if word not in words:
+            raise RunError(
+                f"{options.run} was trained with --model.{name} {word}, and this experiment takes Gaussians apart, "
+                f"dimension by dimension: give a run with {' or '.join(words)}"
+            )
     test, word = dataset.test, binarization(run.config)
     xs, gap_xs = held_out(spread(test, options.examples), word), held_out(spread(test, options.gap_examples), word)
     key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)

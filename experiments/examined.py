@@ -10,12 +10,17 @@ from tqdm import tqdm
 
 from jaxvae import parallel
 from jaxvae.run import RunError
-from jaxvae.run.config import binarization
+from jaxvae.run.config import DISCRETE, WITHOUT_DENSITY, binarization
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.folder import Run, data_of, open_run
 from jaxvae.run.pictures import spread
 from jaxvae.types import Array, Key
+
+WHY = {  # a posterior cannot be examined
+    **dict.fromkeys(DISCRETE, "whose latents are discrete, and this experiment is about real numbers"),
+    **dict.fromkeys(WITHOUT_DENSITY, "whose density cannot be evaluated, and this experiment needs it"),
+}
 
 
 def at_least(smallest: float, **options: float) -> None:
@@ -33,19 +38,22 @@ def at_least(smallest: float, **options: float) -> None:
             raise RunError(f"--{name.replace('_', '-')} {value} must be at least {smallest:g}")
 
 
-def open_examined(folder: Path, structures: Sequence[str] = ("plain",)) -> tuple[Run, Dataset]:
+def open_examined(
+    folder: Path, structures: Sequence[str] = ("plain",), *, without: Sequence[str] = ()
+) -> tuple[Run, Dataset]:
     """A run, with the data that it was trained on.
 
     Args:
         folder: of the run.
         structures: those that the experiment can examine.
+        without: the posteriors, keys of `WHY`, that it cannot.
 
     Returns:
         The run and its data.
 
     Raises:
-        RunError: the folder is no run, or one of another structure, or the data has images of another shape than those
-            that it was trained on.
+        RunError: the folder is no run, or one of another structure or of such a posterior, or the data has images of
+            another shape than those that it was trained on.
         DataError: the data cannot be read.
     """
     run = open_run(folder)
@@ -54,6 +62,9 @@ def open_examined(folder: Path, structures: Sequence[str] = ("plain",)) -> tuple
             f"{folder} was trained with --model.structure {run.config.model.structure}, and this experiment is about "
             f"{' or '.join(structures)}: give another run"
         )
+    posterior = run.config.model.posterior
+    if posterior in without:
+        raise RunError(f"{folder} was trained with --model.posterior {posterior}, {WHY[posterior]}: give another run")
     dataset = data_of(run.config)
     shape = dataset.train.images.shape[1:]
     if shape != run.image_shape:

@@ -18,6 +18,7 @@ from jaxvae.latent import aggregated_posterior
 from jaxvae.priors import Mixture
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
+from jaxvae.run.config import DISCRETE, WITHOUT_DENSITY
 from jaxvae.run.folder import Run
 from jaxvae.run.pictures import decode
 from jaxvae.types import Array
@@ -55,7 +56,7 @@ def main(options: Options) -> None:
     at_least(2, train_examples=options.train_examples, test_examples=options.test_examples)
     at_least(SHOWN, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, without=DISCRETE + WITHOUT_DENSITY)
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     if options.components is not None and options.components > len(train):

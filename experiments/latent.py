@@ -14,6 +14,7 @@ from experiments.examined import at_least, open_examined, seen
 from experiments.latent_attributes import Coded, add_attributes
 from experiments.latent_figures import draw_interpolations, draw_near, draw_traversals
 from jaxvae.decomposition import active_units
+from jaxvae.distributions import Delta
 from jaxvae.latent import (
     likelihood_near,
     linear_interpolation,
@@ -23,6 +24,7 @@ from jaxvae.latent import (
 from jaxvae.model import VAE
 from jaxvae.run import RunError, figures, section
 from jaxvae.run.command import command
+from jaxvae.run.config import DISCRETE
 from jaxvae.run.folder import Run
 from jaxvae.run.pictures import QUANTILES, decode, encode, manifold
 from jaxvae.types import Array, Key, Params
@@ -68,7 +70,7 @@ def main(options: Options) -> None:
     at_least(0, spread=options.spread, seed=options.seed)
     if not options.reach > 0:
         raise RunError(f"--reach {options.reach} must be positive")
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, without=DISCRETE)
     train, train_labels = seen(run, dataset.train, options.train_examples)
     test, test_labels = seen(run, dataset.test, max(options.test_examples, 2 * options.pairs))
     classes = _classes(options, train_labels, test_labels)
@@ -79,8 +81,7 @@ def main(options: Options) -> None:
 
     with tqdm(total=4, unit=" parts") as bar:
         bar.set_description("codes")
-        posteriors = jax.jit(jax.vmap(run.model.posterior, (None, 0)))(run.params, train)
-        train_codes = np.asarray(jax.vmap(lambda posterior: posterior.expectation())(posteriors))
+        train_codes = encode(run.model, run.params, train)
         codes = encode(run.model, run.params, test)
         bar.update()
 
@@ -92,7 +93,7 @@ def main(options: Options) -> None:
         bar.update()
 
         bar.set_description("traversals and neighbours")
-        numbers |= _activity(posteriors, train_codes)
+        numbers |= _activity(train_codes)
         order = np.argsort(-train_codes.var(axis=0))[: options.traversed]
         values = np.linspace(-options.reach, options.reach, options.steps).astype(np.float32)
         start = jnp.asarray(codes[chosen[0, 0]])
@@ -190,10 +191,10 @@ def _interpolate(
     return paths, numbers
 
 
-def _activity(posteriors, codes: np.ndarray) -> dict:
+def _activity(codes: np.ndarray) -> dict:
     variances = codes.var(axis=0)
     return {
-        "active_units": int(np.sum(np.asarray(active_units(posteriors)))),
+        "active_units": int(np.sum(np.asarray(active_units(Delta(jnp.asarray(codes)))))),
         "latent_dimensions": codes.shape[1],
         "variances_of_posterior_means": sorted(map(float, variances), reverse=True),
     }

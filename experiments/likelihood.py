@@ -15,7 +15,7 @@ from experiments.examined import at_least, each_of, open_examined
 from jaxvae import annealed, evaluation, importance
 from jaxvae.run import section
 from jaxvae.run.command import command
-from jaxvae.run.config import binarization
+from jaxvae.run.config import DISCRETE, binarization
 from jaxvae.run.evaluate import held_out
 from jaxvae.run.figure_page import MARGIN, WIDE, page
 from jaxvae.run.folder import Run
@@ -55,7 +55,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples)
     at_least(1, temperatures=options.temperatures, chains=options.chains)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, without=DISCRETE)
     xs = held_out(spread(dataset.test, options.examples), binarization(run.config))
     keys = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)

@@ -19,6 +19,7 @@ from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.networks import Free
 from jaxvae.run import RunError, figure_rows, section
 from jaxvae.run.command import command
+from jaxvae.run.config import DISCRETE
 from jaxvae.run.folder import Run
 from jaxvae.run.pictures import decode
 from jaxvae.types import Array, Key, Params
@@ -64,7 +65,7 @@ def main(options: Options) -> None:
         options: of the command line.
     """
     _check(options)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, without=DISCRETE)
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     for name, count in (("batch-size", options.batch_size), ("components", options.components or 1)):

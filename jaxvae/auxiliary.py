@@ -71,8 +71,9 @@ def auxiliary_vae(
 
     Args:
         auxiliary_encoder: x [*event] -> named outputs of q(a|x).
-        encoder: x and a, flattened, one behind the other in one vector -> named outputs of q(z|a, x).
-        reverse: x and z in one vector -> named outputs of p(a|x, z).
+        encoder: (x, a) -> named outputs of q(z|a, x); `jaxvae.conditional.reading_both` makes one of a network of
+            one input.
+        reverse: (x, z) -> named outputs of p(a|x, z).
         decoder: z -> named outputs of p(x|z).
         prior: the distribution of z, one of `jaxvae.priors`; one that looks at the posterior's density is refused.
         likelihood: named outputs -> p(x|z).
@@ -81,15 +82,16 @@ def auxiliary_vae(
 
     Returns:
         The model. Its `kl` has two entries, z's and a's. Its `posterior` can be drawn from, but has no density; its
-        expectation is that of q(z|a, x) at the mean of q(a|x). Params have the entries "auxiliary_encoder" and
-        "reverse" beside those of `vae`.
+        expectation is that of q(z|a, x) at the mean of q(a|x). Params have the entry "reverse" beside those of
+        `vae`, and under "encoder" both encoders, "auxiliary" and "latent".
 
     Example:
         >>> from jaxvae import iwae_bound, networks, standard_normal
+        >>> from jaxvae.conditional import reading_both
         >>> model = auxiliary_vae(
         ...     auxiliary_encoder=networks.mlp((8,), Normal.parameters((3,))),
-        ...     encoder=networks.mlp((8,), Normal.parameters((2,))),
-        ...     reverse=networks.mlp((8,), Normal.parameters((3,))),
+        ...     encoder=reading_both(networks.mlp((8,), Normal.parameters((2,)))),
+        ...     reverse=reading_both(networks.mlp((8,), Normal.parameters((3,)))),
         ...     decoder=networks.mlp((8,), Bernoulli.parameters((5,))),
         ...     prior=standard_normal((2,)),
         ... )
@@ -101,10 +103,10 @@ def auxiliary_vae(
     """
 
     def auxiliary_of(params: Params, x: Array) -> Distribution:
-        return auxiliary(**auxiliary_encoder.apply(params["auxiliary_encoder"], x))
+        return auxiliary(**auxiliary_encoder.apply(params["encoder"]["auxiliary"], x))
 
     def posterior_given(params: Params, x: Array, a: Array) -> Distribution:
-        return posterior(**encoder.apply(params["encoder"], together(x, a)))
+        return posterior(**encoder.apply(params["encoder"]["latent"], x, a))
 
     def draw(params: Params, x: Array, key: Key) -> Array:
         key_a, key_z = jax.random.split(key)
@@ -118,13 +120,12 @@ def auxiliary_vae(
         key_auxiliary, key_rest, key_reverse = jax.random.split(key, 3)
         auxiliary_params = auxiliary_encoder.init(key_auxiliary, x)
         a = auxiliary(**auxiliary_encoder.apply(auxiliary_params, x)).expectation()
-        given_a = Network(
-            lambda key, x: encoder.init(key, together(x, a)), lambda params, x: encoder.apply(params, together(x, a))
-        )
+        given_a = Network(lambda key, x: encoder.init(key, x, a), lambda params, x: encoder.apply(params, x, a))
         model = plain_vae(encoder=given_a, decoder=decoder, prior=prior, posterior=posterior, likelihood=likelihood)
         params = model.init(key_rest, x)
+        params["encoder"] = {"auxiliary": auxiliary_params, "latent": params["encoder"]}
         z = posterior_given(params, x, a).expectation()
-        return params | {"auxiliary_encoder": auxiliary_params, "reverse": reverse.init(key_reverse, together(x, z))}
+        return params | {"reverse": reverse.init(key_reverse, x, z)}
 
     generative = plain_vae(encoder=encoder, decoder=decoder, prior=prior, likelihood=likelihood)
 
@@ -138,7 +139,7 @@ def auxiliary_vae(
         z, log_q_z = sample_and_log_prob(q_z, key_z)
         p_z = prior_of(params)
         log_likelihood = generative.likelihood(params, z).log_prob(x)
-        log_p_a = auxiliary(**reverse.apply(params["reverse"], together(x, z))).log_prob(a)
+        log_p_a = auxiliary(**reverse.apply(params["reverse"], x, z)).log_prob(a)
         log_ratio_z = p_z.log_prob(z) - log_q_z
         closed = closed_kl(q_z, p_z)
         kl = jnp.stack([-log_ratio_z if closed is None else closed, log_q_a - log_p_a])
@@ -149,15 +150,3 @@ def auxiliary_vae(
         return generative.likelihood(params, prior_of(params).sample(key_z)).sample(key_x)
 
     return VAE(init, prior_of, posterior_of, generative.likelihood, terms, sample)
-
-
-def together(*parts: Array) -> Array:
-    """Arrays of any shapes, flattened, one behind the other in one vector.
-
-    Args:
-        parts: each of any shape.
-
-    Returns:
-        [sum of their sizes].
-    """
-    return jnp.concatenate([part.reshape(-1) for part in parts])

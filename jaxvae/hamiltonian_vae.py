@@ -11,7 +11,7 @@ Caterini, Doucet & Sejdinovic, "Hamiltonian Variational Auto-Encoder" (2018), fo
 import jax
 import jax.numpy as jnp
 
-from jaxvae.auxiliary import DrawnPosterior, together
+from jaxvae.auxiliary import DrawnPosterior
 from jaxvae.distributions import Normal, sample_and_log_prob
 from jaxvae.hamiltonian import leapfrog
 from jaxvae.model import VAE, Terms
@@ -34,13 +34,14 @@ def hamiltonian_vae(
     weights that come of it are optimistic.
 
     Args:
-        model: with a differentiable likelihood and prior, and a posterior with a density.
+        model: with a differentiable likelihood and prior, and a posterior with a density. A VampPrior stays the mixture
+            of these posteriors, before they are moved.
         num_moves: T, each with a fresh momentum; one is the Hamiltonian VAE of Caterini et al. without tempering.
         num_leapfrog: leapfrog steps in each move.
         step_size: where the step sizes start, one for each dimension; they are learned. Beyond the size at which the
             dynamics are stable the weights are zero or no number at all, so start small, and clip gradients.
-        reverse: x and z, flattened, one behind the other in one vector -> {"mean", "log_scale"} [*latent] of
-            r(v'|z, x); None for N(0, I).
+        reverse: (x, z) -> {"mean", "log_scale"} [*latent] of r(v'|z, x), made by `jaxvae.conditional.reading_both`
+            for instance; None for N(0, I).
 
     Returns:
         A model with the params "log_step_size" [*latent] and "reverse" beside the given one's. Its `kl` has two
@@ -68,7 +69,7 @@ def hamiltonian_vae(
     def momentum_density(params: Params, z: Array, x: Array) -> Distribution:
         if reverse is None:
             return Normal(jnp.zeros_like(z), jnp.zeros_like(z))
-        return Normal(**reverse.apply(params["reverse"], together(x, z)))
+        return Normal(**reverse.apply(params["reverse"], x, z))
 
     def moved(params: Params, x: Array, z: Array, momentum: Array) -> tuple[Array, Array]:
         def log_joint(z: Array) -> Array:
@@ -103,7 +104,7 @@ def hamiltonian_vae(
         params = model.init(key_model, x)
         z = model.posterior(params, x).expectation()
         params = params | {"log_step_size": jnp.full(z.shape, jnp.log(step_size), z.dtype)}
-        return params if reverse is None else params | {"reverse": reverse.init(key_reverse, together(x, z))}
+        return params if reverse is None else params | {"reverse": reverse.init(key_reverse, x, z)}
 
     def terms(key: Key, params: Params, x: Array) -> Terms:
         key_start, key_walk = jax.random.split(key)

@@ -74,6 +74,11 @@ class Concrete:
     logits: Array
     log_temperature: Array
 
+    @staticmethod
+    def parameters(shape: Shape) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for events [*event, K] of this shape."""
+        return {"logits": shape, "log_temperature": ()}
+
     def sample(self, key: Key) -> Array:
         """One draw of y, [*event, K], reparameterised."""
         perturbed = self.logits + jax.random.gumbel(key, self.logits.shape, self.logits.dtype)

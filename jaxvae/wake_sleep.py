@@ -49,20 +49,21 @@ def _pull(terms: Terms) -> Array:
     return jnp.sum(normalised * (terms.score - jax.lax.stop_gradient(terms.score)))
 
 
-def wake_wake(model: VAE, *, num_samples: int) -> Loss:
+def wake_wake(model: VAE, *, num_samples: int, at_once: int | None = None) -> Loss:
     """The loss of the two wake phases.
 
     Args:
         model: that draws by `jaxvae.draws.score_function`.
         num_samples: k.
+        at_once: how many draws are held at once (see `jaxvae.bounds.draw_terms`); None for all.
 
     Returns:
         The loss.
     """
-    return negative_bound(model, wake, num_samples=num_samples)
+    return negative_bound(model, wake, num_samples=num_samples, at_once=at_once)
 
 
-def wake_sleep(model: VAE, *, num_samples: int) -> Loss:
+def wake_sleep(model: VAE, *, num_samples: int, at_once: int | None = None) -> Loss:
     """The loss of the decoder's wake phase and the encoder's sleep phase, one dream for each example.
 
     ∇_φ = ∇_φ ln q(z|x),    z, x ~ p(z) p(x|z)
@@ -70,13 +71,14 @@ def wake_sleep(model: VAE, *, num_samples: int) -> Loss:
     Args:
         model: that draws by `jaxvae.draws.score_function`.
         num_samples: k, of the wake phase.
+        at_once: of these, how many are held at once; None for all.
 
     Returns:
         The loss. Its metrics have "dream", the mean of ln q(z|x) over dreams, beside those of `negative_bound`.
 
     Source: Bornschein & Bengio (2015), equation 10; Hinton et al., "The Wake-Sleep Algorithm" (1995).
     """
-    awake = negative_bound(model, _of_decoder, num_samples=num_samples)
+    awake = negative_bound(model, _of_decoder, num_samples=num_samples, at_once=at_once)
 
     def dream(key: Key, params: Params) -> Array:
         key_z, key_x = jax.random.split(key)

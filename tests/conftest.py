@@ -24,6 +24,8 @@ LONGEST = (
     "test_structure_runs.py",
     "test_posteriors.py",
     "test_combinations.py",
+    "test_triples.py",
+    "test_option_runs.py",
 )
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -7,7 +7,8 @@ from jax.flatten_util import ravel_pytree
 from standard_errors import assert_mean, assert_same_mean
 
 from jaxvae import bounds, linear, networks
-from jaxvae.auxiliary import auxiliary_vae, together
+from jaxvae.auxiliary import auxiliary_vae
+from jaxvae.conditional import reading_both
 from jaxvae.distributions import Normal
 from jaxvae.model import standard_normal
 from jaxvae.types import Network
@@ -23,8 +24,8 @@ def model_and_params():
     """The linear model, in whose posterior a network of x and of an auxiliary number has its say."""
     model = auxiliary_vae(
         auxiliary_encoder=networks.mlp((4,), Normal.parameters((1,)), activation=jnp.tanh),
-        encoder=networks.mlp((4,), Normal.parameters((2,)), activation=jnp.tanh),
-        reverse=networks.mlp((4,), Normal.parameters((1,)), activation=jnp.tanh),
+        encoder=reading_both(networks.mlp((4,), Normal.parameters((2,)), activation=jnp.tanh)),
+        reverse=reading_both(networks.mlp((4,), Normal.parameters((1,)), activation=jnp.tanh)),
         decoder=Network(lambda key, z: {}, lambda params, z: {"mean": LOADINGS @ z, "log_scale": NOISE}),
         prior=standard_normal((2,)),
         likelihood=Normal,
@@ -45,20 +46,20 @@ def test_the_weight_by_hand():
     terms = jax.jit(model.terms)(key, params, X)
     key_a, key_z = jax.random.split(key)
 
-    def network(name, *inputs):
+    def network(of_network, *inputs):
         """The same network, one input after the other, in NumPy."""
-        weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params[name]["params"])
+        weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), of_network["params"])
         hidden = np.tanh(np.concatenate(inputs) @ weights["Dense_0"]["kernel"] + weights["Dense_0"]["bias"])
         heads = {k: hidden @ head["kernel"] + head["bias"] for k, head in weights["heads"].items()}
         return scipy.stats.norm(heads["mean"], np.exp(heads["log_scale"]))
 
     x = np.asarray(X, np.float64)
-    q_a = network("auxiliary_encoder", x)
+    q_a = network(params["encoder"]["auxiliary"], x)
     a = q_a.mean() + q_a.std() * np.asarray(jax.random.normal(key_a, (1,)))
-    q_z = network("encoder", x, a)
+    q_z = network(params["encoder"]["latent"], x, a)
     z = q_z.mean() + q_z.std() * np.asarray(jax.random.normal(key_z, (2,)))
     log_likelihood = scipy.stats.norm(np.asarray(LOADINGS) @ z, 0.6).logpdf(x).sum()
-    of_a = q_a.logpdf(a).sum() - network("reverse", x, z).logpdf(a).sum()
+    of_a = q_a.logpdf(a).sum() - network(params["reverse"], x, z).logpdf(a).sum()
     weight = log_likelihood + scipy.stats.norm.logpdf(z).sum() - q_z.logpdf(z).sum() - of_a
     np.testing.assert_allclose(terms.log_likelihood, log_likelihood, rtol=1e-4)
     np.testing.assert_allclose(terms.log_weight, weight, rtol=1e-4)
@@ -93,10 +94,6 @@ def test_the_posterior_is_drawn_from_and_has_no_density():
 def test_the_gradient_reaches_every_network():
     model, params = model_and_params()
     gradient = jax.jit(jax.grad(lambda p: bounds.iwae_bound(model, jax.random.key(6), p, X, num_samples=3)))(params)
-    assert set(gradient) == {"prior", "encoder", "decoder", "auxiliary_encoder", "reverse"}
+    assert set(gradient) == {"prior", "encoder", "decoder", "reverse"}
     assert all(np.abs(leaf).max() > 1e-6 for leaf in jax.tree.leaves(gradient))
     assert jax.jit(model.sample)(jax.random.key(0), params).shape == X.shape
-
-
-def test_images_and_numbers_go_together():
-    np.testing.assert_array_equal(together(jnp.ones((2, 1, 1)), jnp.zeros(1)), [1, 1, 0])

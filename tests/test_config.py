@@ -54,6 +54,21 @@ IMPOSSIBLE = [
     (changed("model", network="conv", width=100), "--model.width 100 is of fully connected networks"),
     (changed("model", width=0), "--model.width 0 must be at least 1"),
     (changed("model", network="conv", likelihood="pixelcnn", pixel_condition="global"), "convolutions give maps"),
+    (changed("model", inference_steps=0), "--model.inference-steps 0 must be at least 1"),
+    (changed("objective", temperature=0.0), "--objective.temperature 0.0 must be positive"),
+    (
+        Config(model=Model(posterior="one-hot", classes=1), objective=Objective(estimator="straight-through")),
+        "give --model.classes 2 at least, not 1",
+    ),
+    (
+        Config(objective=Objective(bound="iwae", estimator="wake-wake", beta=2.0)),
+        "--objective.estimator wake-wake follows the true posterior, which has no weight",
+    ),
+    (
+        Config(model=Model(structure="class-conditional"), objective=Objective(estimator="learned-baseline")),
+        "--objective.estimator learned-baseline is for --model.structure plain, not class-conditional",
+    ),
+    (changed("objective", capacity=1.0, estimator="learned-baseline"), "pathwise, not learned-baseline"),
     (changed("model", structure="ladder", posterior="planar"), "has a posterior and a prior of its own"),
     (
         changed("objective", bound="iwae", estimator="generalized-doubly-reparameterized"),

@@ -147,6 +147,44 @@ def test_the_learned_baseline_leaves_the_gradient_alone_and_learns_the_bound():
 
 
 @pytest.mark.slow
+def test_a_weight_is_in_the_baseline_s_gradient_and_not_in_the_bound_that_is_reported():
+    model, params, beta = bit_vae(), parameters(), 0.3
+    baseline = Network(lambda key, x: jnp.zeros(()), lambda params, x: {"baseline": params})
+    loss = losses.with_baseline(model, bounds.average, baseline, beta=lambda step: jnp.asarray(beta))
+    plain = losses.with_baseline(model, bounds.average, baseline)
+    params = params | {"baseline": jnp.asarray(-2.0)}
+
+    def weighed(params):
+        """Σ over codes of q(z|x) ln p(x|z), less the weighted divergence by the same sum."""
+        prior = Bernoulli(params["prior"]["logits"])
+        total = 0.0
+        for z in CODES:
+            log_q, log_p = log_posterior(params, z), prior.log_prob(z)
+            total += jnp.exp(log_q) * (log_joint(params, z) - log_p - beta * (log_q - log_p))
+        return total
+
+    def objective(key, params, loss=loss):
+        return -loss(key[None], params, (), X[None], jnp.array(0))[0]
+
+    found, expected = gradients_of(objective, params), jax.jit(jax.grad(weighed))(params)
+    found.pop("baseline"), expected.pop("baseline")
+    jax.tree.map(assert_mean, found, expected)
+    metrics = [of(jax.random.key(0)[None], params, (), X[None], jnp.array(0))[1][1] for of in (loss, plain)]
+    np.testing.assert_array_equal(metrics[0]["bound"], metrics[1]["bound"])
+
+
+def test_a_baseline_stands_beside_the_model_s_params():
+    model = bit_vae()._replace(init=lambda key, x: parameters())
+    baseline = networks.mlp((3,), {"baseline": ()})
+    beside = losses.beside_baseline(model, baseline)
+    params = beside.init(jax.random.key(0), X)
+    assert set(params) == {"prior", "encoder", "decoder", "baseline"}
+    assert baseline.apply(params["baseline"], X)["baseline"].shape == ()
+    with pytest.raises(ValueError, match='have an entry "baseline" of their own'):
+        losses.beside_baseline(beside, baseline).init(jax.random.key(0), X)
+
+
+@pytest.mark.slow
 def test_the_wake_phases_are_their_enumerated_gradients():
     model, params, k = bit_vae(), parameters(), 2
 

@@ -6,6 +6,7 @@ import pytest
 from standard_errors import assert_mean
 
 from jaxvae import bounds, networks
+from jaxvae.conditional import reading_both
 from jaxvae.distributions import Normal, sample_and_log_prob
 from jaxvae.hamiltonian import leapfrog
 from jaxvae.hamiltonian_vae import hamiltonian_vae
@@ -16,13 +17,13 @@ X = jnp.asarray(curved_model.X, jnp.float32)
 LOG_EVIDENCE = curved_model.quadrature(curved_model.X)[0]
 STEPS = {"log_step_size": jnp.log(jnp.array([0.12, 0.2]))}
 # a learned reverse with a bias, so that its density counts
-REVERSE = networks.mlp((4,), Normal.parameters((2,)))
+REVERSE = reading_both(networks.mlp((4,), Normal.parameters((2,))))
 MOVES = {
     "one momentum": ({"num_moves": 1, "num_leapfrog": 4}, {}),
     "fresh momenta": ({"num_moves": 3, "num_leapfrog": 1}, {}),
     "a learned reverse": (
         {"num_moves": 2, "num_leapfrog": 2, "reverse": REVERSE},
-        {"reverse": REVERSE.init(jax.random.key(7), jnp.zeros(5))},
+        {"reverse": REVERSE.init(jax.random.key(7), jnp.zeros(3), jnp.zeros(2))},
     ),
 }
 

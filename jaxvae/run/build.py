@@ -5,14 +5,14 @@ from functools import partial
 
 import optax
 
-from jaxvae import bounds, draws, losses, multisample, networks, training
-from jaxvae.generalized import generalized_doubly_reparameterized
+from jaxvae import bounds, losses, multisample, networks, training
 from jaxvae.lagging import make_leading_step
-from jaxvae.model import VAE, vae
+from jaxvae.model import VAE
 from jaxvae.networks import Outputs
 from jaxvae.renyi import renyi
 from jaxvae.run import config as configuration
-from jaxvae.run import densities, structures
+from jaxvae.run import densities, posteriors, structures
+from jaxvae.run.estimators import ESTIMATORS
 from jaxvae.thermodynamic import thermodynamic
 from jaxvae.types import Network, Shape
 
@@ -22,13 +22,6 @@ PAIRS: dict[str, Callable[..., tuple[Network, Network]]] = {
     "iwae": networks.iwae_pair,
     "conv": networks.conv_pair,
     "residual": networks.residual_pair,
-}
-ESTIMATORS = {
-    "pathwise": draws.pathwise,
-    "sticking-the-landing": draws.sticking_the_landing,
-    "doubly-reparameterized": draws.doubly_reparameterized,
-    "generalized-doubly-reparameterized": draws.pathwise,  # `generalized` replaces the draw
-    "score-function": draws.score_function,
 }
 
 
@@ -56,26 +49,13 @@ def model_of(config: configuration.Config, image_shape: Shape) -> VAE:
         The model.
     """
     likelihood, pixel_outputs = densities.likelihood_of(config.model, image_shape)
-    pair = pair_of(config.model)
-    if config.model.structure in structures.MODELS:
-        cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
-        parts = structures.Parts(pair, likelihood, pixel_outputs, ESTIMATORS[config.objective.estimator], cast)
-        return structures.MODELS[config.model.structure](config.model, image_shape, parts)
-    posterior, latent_outputs = densities.posterior_of(config.model)
-    encoder, decoder = pair(latent_outputs, pixel_outputs)
-    if config.precision == "bf16":
-        encoder, decoder = networks.in_bfloat16(encoder), networks.in_bfloat16(decoder)
-    model = vae(
-        encoder=encoder,
-        decoder=decoder,
-        prior=densities.prior_of(config.model),
-        posterior=posterior,
-        likelihood=likelihood,
-        draw=ESTIMATORS[config.objective.estimator],
-    )
-    if config.objective.estimator == "generalized-doubly-reparameterized":
-        return generalized_doubly_reparameterized(model)
-    return model
+    estimator = ESTIMATORS[config.objective.estimator]
+    cast = networks.in_bfloat16 if config.precision == "bf16" else training.alone
+    draw = estimator.draw(config.objective)
+    parts = structures.Parts(pair_of(config.model), likelihood, pixel_outputs, draw, cast)
+    of_posterior = posteriors.MODELS.get(config.model.posterior, posteriors.plain)
+    make = structures.MODELS.get(config.model.structure, of_posterior)
+    return estimator.of_model(make(config.model, image_shape, parts))
 
 
 def optimizer_of(config: configuration.Config, num_steps: int) -> optax.GradientTransformation:
@@ -163,7 +143,8 @@ def loss_of(
         groups = multisample.grouped(num_groups=objective.groups)
         return losses.parted(model, for_decoder=bounds.importance_weighted, for_encoder=groups, num_samples=k)
     beta = _beta(objective, num_steps / config.epochs)
-    return losses.negative_bound(model, reduction_of(objective), num_samples=k, beta=beta, at_once=config.remat)
+    loss = ESTIMATORS[objective.estimator].loss
+    return loss(model, reduction_of(objective), num_samples=k, beta=beta, at_once=config.remat)
 
 
 def _beta(objective: configuration.Objective, steps_per_epoch: float) -> optax.Schedule | None:

@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 BINARY = ("bernoulli", "pixelcnn")  # likelihoods of pixels that are zero or one
+DISCRETE = ("bernoulli", "one-hot")  # posteriors of latents that are zeros and ones
+WITHOUT_DENSITY = ("auxiliary", "hamiltonian")  # posteriors that are known by their draws alone
+WITHOUT_PATH = ("score-function", "learned-baseline", "wake-wake", "wake-sleep")  # estimators
 Binarize = Literal["none", "static", "dynamic", "threshold"]
 
 
@@ -64,7 +67,7 @@ class Model:
     --model.latent is the lowest and each other half the one below; vq: an image of codes, a quarter as high and wide,
     each of --model.latent numbers."""
     classes: int = 10
-    """How many classes there are, for class-conditional."""
+    """How many classes there are: of images, for class-conditional; of each latent, for a one-hot posterior."""
     quadrants: Literal[1, 2, 3] = 1
     """How many quadrants are visible: the bottom left, then the top left too, then the top right too."""
     layers: int = 2
@@ -84,17 +87,27 @@ class Model:
         "spline",
         "mixture",
         "von-mises-fisher",
+        "auxiliary",
+        "hamiltonian",
+        "semi-amortised",
+        "bernoulli",
+        "one-hot",
     ] = "normal"
     """q(z|x): a Gaussian, diagonal or full; one that is carried through flows; a mixture of Gaussians; a density on the
-    sphere, whose prior is uniform."""
+    sphere, whose prior is uniform; a Gaussian given an auxiliary variable, as large as z; a Gaussian whose draws are
+    moved by leapfrog steps along p(x, z); a Gaussian refined by steps of ascent on the bound; zeros and ones
+    (bernoulli) and latents of --model.classes classes each (one-hot), whose prior is uniform."""
     flows: int = 4
     """How many transforms a flow has."""
     amortised: bool = True
     """Whether the encoder gives the parameters of the flows, or they are the same for every image."""
+    inference_steps: int = 5
+    """How many leapfrog steps a hamiltonian posterior takes, or steps of ascent a semi-amortised one."""
     prior: Literal["standard", "learned", "mixture", "vamp", "flow", "autoregressive", "correlated"] = "standard"
-    """p(z): N(0, I); a Gaussian with learned parameters; a mixture of them; the mixture of the posteriors of learned
-    pseudo-inputs; a Gaussian carried through flows; one dimension given those before it; standard Gaussians with a
-    correlation of 0.95 between neighbours, which no independent posterior can match (the delta-VAE)."""
+    """p(z): N(0, I), or uniform on a sphere and over discrete latents; a Gaussian, or a density of discrete latents,
+    with learned parameters; a mixture of Gaussians; the mixture of the posteriors of learned pseudo-inputs; a Gaussian
+    carried through flows; one dimension given those before it; standard Gaussians with a correlation of 0.95 between
+    neighbours, which no independent posterior can match (the delta-VAE)."""
     components: int = 500
     """Of a mixture prior or a VampPrior; a mixture posterior has ten."""
     pixel_condition: Literal["local", "global"] = "local"
@@ -129,8 +142,17 @@ class Objective:
         "doubly-reparameterized",
         "generalized-doubly-reparameterized",
         "score-function",
+        "learned-baseline",
+        "straight-through",
+        "wake-wake",
+        "wake-sleep",
     ] = "pathwise"
-    """The gradient estimator; the value of the bound is the same for all."""
+    """The gradient estimator; the value of the bound is the same for all. Of draws without a path: the score function,
+    with the other draws or a network for its baseline (learned-baseline), and reweighted wake-sleep, whose encoder
+    follows the true posterior at the image (wake-wake) or at dreams (wake-sleep). straight-through gives discrete
+    latents the slope of relaxed ones."""
+    temperature: float = 1.0
+    """Of straight-through: a low one has less bias and more noise."""
     alpha: float = 0.5
     """Of Renyi's bound: 1 is the ELBO, 0 IWAE, -inf the largest weight alone."""
     elbo_share: float = 0.5

@@ -20,6 +20,7 @@ def check(config: configuration.Config) -> None:
         "--model.layers": config.model.layers,
         "--model.codes": config.model.codes,
         "--model.flows": config.model.flows,
+        "--model.inference-steps": config.model.inference_steps,
         "--model.pixel-radius": config.model.pixel_radius,
         "--model.components": config.model.components,
         "--objective.num-samples": config.objective.num_samples,
@@ -48,6 +49,7 @@ def check(config: configuration.Config) -> None:
         "--optimizer.lr": config.optimizer.lr,
         "--optimizer.clip": config.optimizer.clip,
         "--model.scale": config.model.scale,
+        "--objective.temperature": config.objective.temperature,
         "--objective.free-bits": config.objective.free_bits,
         "--objective.capacity": config.objective.capacity,
         "--evaluation.examples": config.evaluation.examples,
@@ -80,6 +82,7 @@ def check(config: configuration.Config) -> None:
     _check_objective(config.objective, config)
     _check_structure(config)
     _check_latents(config)
+    _check_estimator(config)
 
 
 def _check_objective(objective: configuration.Objective, config: configuration.Config) -> None:
@@ -123,9 +126,9 @@ def _check_objective(objective: configuration.Objective, config: configuration.C
         "leave out --objective.bound, --remat and --accumulate",
     )
     _refuse_if(
-        other_price and objective.estimator == "score-function",
+        other_price and objective.estimator in configuration.WITHOUT_PATH,
         "--objective.free-bits and --objective.capacity need draws with a path: give --objective.estimator pathwise, "
-        "not score-function",
+        f"not {objective.estimator}",
     )
     _refuse_if(
         objective.free_bits is not None and weighed,
@@ -183,10 +186,66 @@ def _check_latents(config: configuration.Config) -> None:
         f"{named} lies on the sphere, and --model.prior {model.prior} does not: leave it out, for the uniform density",
     )
     _refuse_if(on_sphere and model.latent < 3, f"{named} needs --model.latent 3 at least, not {model.latent}")
+    discrete = model.posterior in configuration.DISCRETE
+    _refuse_if(
+        discrete and model.prior not in ("standard", "learned", "vamp"),
+        f"--model.prior {model.prior} is a density of real numbers, and {named} has latents that are discrete: give "
+        "--model.prior standard, learned or vamp",
+    )
+    _refuse_if(
+        model.posterior == "one-hot" and model.classes < 2,
+        f"{named} has latents of several classes each: give --model.classes 2 at least, not {model.classes}",
+    )
+    _refuse_if(
+        model.posterior == "auxiliary" and model.prior == "vamp",
+        f"--model.prior vamp is a mixture of the posteriors' densities, and that of {named} cannot be evaluated: give "
+        "another prior, or --model.posterior normal",
+    )
     _refuse_if(
         model.prior != "learned" and estimator == "generalized-doubly-reparameterized",
         f"--objective.estimator {estimator} needs the path of a Gaussian prior with parameters: give --model.prior "
         "learned, or --objective.estimator doubly-reparameterized",
+    )
+
+
+def _check_estimator(config: configuration.Config) -> None:
+    """Refuse an estimator that a posterior, a bound or a structure cannot serve."""
+    model, objective = config.model, config.objective
+    named, posterior = f"--objective.estimator {objective.estimator}", f"--model.posterior {model.posterior}"
+    discrete = model.posterior in configuration.DISCRETE
+    _refuse_if(
+        discrete and objective.estimator not in (*configuration.WITHOUT_PATH, "straight-through"),
+        f"{named} needs draws with a path, and the latents of {posterior} are discrete: give --objective.estimator "
+        f"straight-through, or one of {', '.join(configuration.WITHOUT_PATH)}",
+    )
+    _refuse_if(
+        objective.estimator == "straight-through" and not discrete,
+        f"{named} relaxes discrete latents, and those of {posterior} are real numbers: give --model.posterior "
+        "bernoulli or one-hot, or --objective.estimator pathwise",
+    )
+    _refuse_if(
+        model.posterior in configuration.WITHOUT_DENSITY and objective.estimator != "pathwise",
+        f"{named} looks at the posterior's density, and that of {posterior} cannot be evaluated: give "
+        "--objective.estimator pathwise",
+    )
+    wake = objective.estimator in ("wake-wake", "wake-sleep")
+    _refuse_if(
+        wake and objective.bound != "iwae",
+        f"{named} belongs to the importance-weighted bound, not to {objective.bound}: give --objective.bound iwae",
+    )
+    _refuse_if(
+        wake and (objective.beta != 1 or objective.warmup_epochs > 0 or objective.cycle_epochs > 0),
+        f"{named} follows the true posterior, which has no weight: leave out --objective.beta, "
+        "--objective.warmup-epochs and --objective.cycle-epochs",
+    )
+    _refuse_if(
+        objective.estimator == "learned-baseline" and objective.bound == "piwae",
+        f"{named} foretells one bound, and piwae has two: give another --objective.bound, or --objective.estimator "
+        "score-function",
+    )
+    _refuse_if(
+        (wake or objective.estimator == "learned-baseline") and model.structure != "plain",
+        f"{named} is for --model.structure plain, not {model.structure}: give --objective.estimator score-function",
     )
 
 

@@ -15,7 +15,7 @@ from jaxvae.run.config import Config
 LATER = {"stream", "accumulate", "remat", "precision", "structure", "classes", "quadrants", "layers", "codes"} | {
     *("posterior", "flows", "amortised", "prior", "components", "alpha", "elbo_share", "groups", "intervals"),
     *("cycle_epochs", "free_bits", "capacity", "encoder_steps", "encoder_epochs"),
-    *("pixel_condition", "pixel_radius", "pixel_layers", "width"),
+    *("pixel_condition", "pixel_radius", "pixel_layers", "width", "inference_steps", "temperature"),
 }
 
 

@@ -24,6 +24,7 @@ from jaxvae.gaussian import FullNormal
 from jaxvae.layers import Free, Outputs
 from jaxvae.masked_normal import MaskedNormal
 from jaxvae.mixture import NormalMixture
+from jaxvae.onehot import OneHot
 from jaxvae.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical
 from jaxvae.priors import Prior, learned, normal_mixture, standard_normal
 from jaxvae.run import RunError
@@ -44,6 +45,10 @@ POSTERIORS: dict[str, Any] = {
     "full": FullNormal,
     "mixture": NormalMixture,
     "von-mises-fisher": VonMisesFisher,
+    "hamiltonian": Normal,  # where `jaxvae.run.posteriors` begins
+    "semi-amortised": Normal,
+    "bernoulli": Bernoulli,
+    "one-hot": OneHot,
 }
 FLOWS = {
     "planar": planar,
@@ -55,6 +60,9 @@ FLOWS = {
     "coupling": affine_coupling,
     "spline": neural_spline,
 }
+
+# The priors over what is no vector of real numbers: uniform at zeros.
+ELSEWHERE: dict[str, Any] = {"von-mises-fisher": UniformSphere, "bernoulli": Bernoulli, "one-hot": OneHot}
 
 # No output of theirs is a pixel's mean or its logit.
 WITHOUT_MEAN = ("categorical", "logistic-mixture", "beta-binomial", "student-t", "pixelcnn")
@@ -103,12 +111,24 @@ def posterior_of(model: configuration.Model) -> Density:
     Returns:
         Both.
     """
-    shape = (model.latent,)
+    shape = latent_shape(model)
     if model.posterior in FLOWS:
         flow = FLOWS[model.posterior]
         return flow, flow.parameters(shape, num_flows=model.flows, amortised=model.amortised)
     family = POSTERIORS[model.posterior]
     return family, family.parameters(shape)
+
+
+def latent_shape(model: configuration.Model) -> Shape:
+    """The shape of z, of a plain model.
+
+    Args:
+        model: of a configuration.
+
+    Returns:
+        [D], or [D, K] for one-hot latents.
+    """
+    return (model.latent, model.classes) if model.posterior == "one-hot" else (model.latent,)
 
 
 def prior_of(model: configuration.Model) -> Prior:
@@ -120,12 +140,10 @@ def prior_of(model: configuration.Model) -> Prior:
     Returns:
         The prior.
     """
-    shape = (model.latent,)
-    if model.posterior == "von-mises-fisher" and model.prior == "standard":
-        return Prior(lambda key, x: {}, lambda params, posterior: UniformSphere(jnp.zeros(shape)))
+    shape, elsewhere = latent_shape(model), ELSEWHERE.get(model.posterior)
     table: dict[str, Callable[[], Prior]] = {
-        "standard": lambda: standard_normal(shape),
-        "learned": lambda: learned(Normal, shape),
+        "standard": lambda: standard_normal(shape) if elsewhere is None else uniform(elsewhere, shape),
+        "learned": lambda: learned(Normal if elsewhere is None else elsewhere, shape),
         "mixture": lambda: normal_mixture(shape, num_components=model.components),
         "vamp": lambda: vamp_prior(num_components=model.components),
         "flow": lambda: learned(affine_coupling, shape, num_flows=model.flows),
@@ -133,6 +151,19 @@ def prior_of(model: configuration.Model) -> Prior:
         "autoregressive": lambda: learned(MaskedNormal, shape),
     }
     return table[model.prior]()
+
+
+def uniform(family: Callable[[jax.Array], Distribution], shape: Shape) -> Prior:
+    """A prior of `ELSEWHERE`, which has no parameters.
+
+    Args:
+        family: an array of zeros -> the uniform distribution.
+        shape: of z.
+
+    Returns:
+        The prior.
+    """
+    return Prior(init=lambda key, x: {}, apply=lambda params, posterior: family(jnp.zeros(shape)))
 
 
 def from_data(params: Params, model: configuration.Model, images: np.ndarray) -> Params:

@@ -29,6 +29,12 @@ OF_BOUND = {  # the settings without which the name of a bound says too little
     "piwae": ("groups",),
     "tvo": ("intervals",),
 }
+OF_ESTIMATOR = {"straight-through": ("temperature",)}
+OF_POSTERIOR = {
+    "hamiltonian": ("inference_steps",),
+    "semi-amortised": ("inference_steps",),
+    "one-hot": ("classes",),
+}
 DRAWS_AT_ONCE = 5000  # measured: with ten times as many a CPU, out of cache, draws at less than half the speed
 HELD_OUT_KEY = 20140416  # held-out pixels are drawn once, and are the same for every run
 
@@ -278,7 +284,9 @@ def _protocol(
         **{name: getattr(config.objective, name) for name in OF_BOUND.get(config.objective.bound, ())},
         "k": config.objective.num_samples,
         "estimator": config.objective.estimator,
+        **{name: getattr(config.objective, name) for name in OF_ESTIMATOR.get(config.objective.estimator, ())},
         "posterior": config.model.posterior,
+        **{name: getattr(config.model, name) for name in OF_POSTERIOR.get(config.model.posterior, ())},
         "prior": config.model.prior,
         "elbo_draws": 1,
         "nll_k": nll_k,

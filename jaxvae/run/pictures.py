@@ -52,9 +52,14 @@ def draw(folder: Path, config: configuration.Config, model: VAE, params: Params,
     codes = jax.tree.leaves(how.code(_encode(model, params, xs)))
     flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in codes], axis=1)
     figures.latent_scatter(place / "latent.png", flat, test.labels)
-    if config.model.latent == 2 and config.model.structure == "plain":
+    if _has_plane(config.model):
         figures.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
     curves(folder, config)
+
+
+def _has_plane(model: configuration.Model) -> bool:
+    """Whether z is two numbers."""
+    return model.latent == 2 and model.structure == "plain" and model.posterior not in configuration.DISCRETE
 
 
 def spread(split: Split, count: int) -> Split:
