@@ -67,7 +67,7 @@ class Options:
     """Passes over the training set, of each run."""
     nats: float = 8.0
     """Of free bits."""
-    encoder_steps: int = 5
+    encoder_steps: int = 20
     """Of the encoder alone before each step, in the first half of the training."""
     examples: int = 500
     """Test examples that are measured; the mutual information can be told up to the logarithm of their number."""
