@@ -13,6 +13,7 @@ import jax
 import pytest
 
 LONGEST = (
+    "test_triples.py",
     "test_resume.py",
     "test_hosts.py",
     "test_train.py",
@@ -24,7 +25,6 @@ LONGEST = (
     "test_structure_runs.py",
     "test_posteriors.py",
     "test_combinations.py",
-    "test_triples.py",
     "test_option_runs.py",
 )
 
