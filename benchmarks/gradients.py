@@ -23,12 +23,13 @@ from tqdm import tqdm
 from benchmarks.gradients_plot import draw
 from benchmarks.machine import description
 from benchmarks.timing import in_turns, timed
-from jaxvae import bounds, draws, linear, wake_sleep
+from jaxvae import bounds, draws, losses
 from jaxvae.distributions import Normal
-from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.model import VAE, terms_of, vae
+from jaxvae.models import generalized_doubly_reparameterized, linear
 from jaxvae.priors import Prior
-from jaxvae.run import build, evaluate, folder
+from jaxvae.run import build, evaluate
+from jaxvae.run.folder import opening
 from jaxvae.types import Array, Key, Network, Params
 
 
@@ -46,7 +47,7 @@ ESTIMATORS = {
     "doubly reparameterised": Estimator(draws.doubly_reparameterized),
     "generalised doubly reparameterised": Estimator(draws.pathwise, wrap=generalized_doubly_reparameterized),
     "score function (VIMCO)": Estimator(draws.score_function),
-    "reweighted wake-sleep": Estimator(draws.score_function, wake_sleep.wake),
+    "reweighted wake-sleep": Estimator(draws.score_function, losses.wake),
 }
 # It follows another objective for the encoder, so that its distance from the bound's gradient is no bias.
 OTHER_OBJECTIVE = "reweighted wake-sleep"
@@ -130,8 +131,8 @@ def _network(name: str) -> Network:
 
 def subject_of(place: Path) -> Subject:
     """A trained run, at the first sixteen test images."""
-    opened = folder.open_run(place)
-    dataset = folder.data_of(opened.config)
+    opened = opening.open_run(place)
+    dataset = opening.data_of(opened.config)
     xs = evaluate.held_out(dataset.test, "dynamic" if opened.config.data.name != "binarized_mnist" else "none")[:16]
 
     objective = replace(opened.config.objective, estimator="pathwise")

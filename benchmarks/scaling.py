@@ -1,7 +1,7 @@
 """How training scales over devices, and over seeds in one program: `python -m benchmarks.scaling`.
 
 Weak scaling gives every device a batch of its own, strong scaling shares one batch among them; both train 784-400-20
-(W1) through `jaxvae.parallel`. Eight seeds trained in one program, by `vmap` and by `lax.map`, are set against eight
+(W1) through `jaxvae.training`. Eight seeds trained in one program, by `vmap` and by `lax.map`, are set against eight
 runs in a row.
 """
 
@@ -22,10 +22,10 @@ from benchmarks.machine import description, warn_if_busy
 from benchmarks.pictures import binarized_mnist
 from benchmarks.timing import Run, in_turns, rate, speed_ratio, timed
 from benchmarks.workloads import IMAGE, OPTIMIZER, model_of
-from jaxvae import networks, parallel
+from jaxvae import networks
 from jaxvae.bounds import average
 from jaxvae.losses import Metrics, negative_bound
-from jaxvae.training import State, alone, grey, make_step, start, steps
+from jaxvae.training import State, alone, grey, make_step, parallel, start, steps
 from jaxvae.types import Key
 
 

@@ -27,8 +27,9 @@ from benchmarks.workloads import IMAGE
 from jaxvae import VAE, elbo, log_likelihood, losses, networks, standard_normal, training, vae
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
-from jaxvae.run import build, evaluate, folder, stream
+from jaxvae.run import build, evaluate, stream
 from jaxvae.run import config as configuration
+from jaxvae.run.folder import opening
 
 OPTIMIZER = optax.adam(1e-3)
 EPOCHS = 4  # of a repetition with a stream
@@ -145,8 +146,8 @@ def likelihood(num_samples: int) -> dict[str, Program]:
 
 def in_both_precisions(place: Path) -> dict[str, float]:
     """The test ELBO of a trained run, one draw for each image and the same one in both precisions, in nats."""
-    run = folder.open_run(place)
-    xs = evaluate.held_out(folder.data_of(run.config).test, configuration.binarization(run.config))
+    run = opening.open_run(place)
+    xs = evaluate.held_out(opening.data_of(run.config).test, configuration.binarization(run.config))
     found: dict[str, float] = {}
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
     for precision in precisions:

@@ -13,16 +13,14 @@ import optax
 from benchmarks import handwritten, handwritten_likelihood
 from benchmarks.limits import Layer, Product, products
 from jaxvae import VAE, log_likelihood, networks, standard_normal, vae
-from jaxvae.autoregressive import inverse_autoregressive
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
-from jaxvae.flows import planar
+from jaxvae.flows import inverse_autoregressive, orthogonal_sylvester, planar
 from jaxvae.losses import negative_bound
 from jaxvae.model import Terms
 from jaxvae.networks import Outputs
-from jaxvae.sylvester import orthogonal_sylvester
+from jaxvae.priors import vamp_prior
 from jaxvae.training import grey, make_step, start, steps
-from jaxvae.vamp import vamp_prior
 
 IMAGE = (28, 28, 1)
 PIXELS = 784

@@ -20,9 +20,11 @@ import numpy as np
 from experiments import train
 from experiments.collapse_figure import draw
 from experiments.new_folder import new_folder
-from jaxvae import decomposition
-from jaxvae.run import RunError, config, config_check, evaluate, experiment_report, folder
+from jaxvae.evaluation import decomposition
+from jaxvae.run import RunError, config, config_check, evaluate
 from jaxvae.run.command import command
+from jaxvae.run.folder import opening
+from jaxvae.run.report import study
 
 
 def settings_of(remedy: str, options: "Options") -> config.Config:
@@ -112,9 +114,9 @@ def main(options: Options) -> int | None:
         of_seeds = [measured(place / str(run.name), options.examples, seed) for seed in range(options.num_seeds)]
         rows.append({"remedy": remedy} | {name: [of_seed[name] for of_seed in of_seeds] for name in COLUMNS})
     stored = {"rows": rows, "protocol": _protocol(options, time.monotonic() - began)}
-    folder.write_json(place / "result.json", stored)
+    opening.write_json(place / "result.json", stored)
     draw(place / "collapse.png", rows)
-    page = experiment_report.write(
+    page = study.write(
         place,
         module="experiments.collapse",
         title="Posterior collapse, and what prevents it",
@@ -144,8 +146,8 @@ def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float]:
     Returns:
         Nats, and the number of active units.
     """
-    run = folder.open_run(place, seed=seed)
-    dataset = folder.data_of(run.config)
+    run = opening.open_run(place, seed=seed)
+    dataset = opening.data_of(run.config)
     xs = evaluate.held_out(dataset.test, config.binarization(run.config))
     xs = xs[evaluate.even_rows(len(xs), examples)]
     posteriors = jax.jit(jax.vmap(partial(run.model.posterior, run.params)))(xs)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.foundations.figure import LINES
-from jaxvae.run.figure_page import MARGIN, WIDE, page
+from jaxvae.run.figures.page import MARGIN, WIDE, page
+from jaxvae.run.figures.panels import LINES
 
 PANELS = (
     ("mutual_information", "mutual information, nats"),

@@ -22,9 +22,12 @@ import numpy as np
 from experiments.denoise_figure import draw
 from experiments.new_folder import new_folder
 from experiments.trained import trained
-from jaxvae.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
-from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder, pictures
+from jaxvae.models import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
+from jaxvae.run import RunError, build, config, config_check, evaluate
 from jaxvae.run.command import command
+from jaxvae.run.figures import images as run_images
+from jaxvae.run.folder import opening
+from jaxvae.run.report import study
 from jaxvae.run.train import Diverged, check_data
 
 NOISES: dict[str, Callable[[float], Corrupt]] = {
@@ -79,7 +82,7 @@ def main(options: Options) -> int | None:
         seed=options.seed,
     )
     config_check.check(settings)
-    dataset = folder.data_of(settings)
+    dataset = opening.data_of(settings)
     check_data(settings, dataset)
     clean = evaluate.held_out(dataset.test, config.binarization(settings))
     keys = jax.random.split(jax.random.key(options.seed), len(clean))
@@ -97,14 +100,14 @@ def main(options: Options) -> int | None:
         return 1
 
     cleaned = {
-        "denoising VAE": pictures.reconstruct(plain, denoiser, noisy),
-        "usual VAE": pictures.reconstruct(plain, usual, noisy),
+        "denoising VAE": run_images.reconstruct(plain, denoiser, noisy),
+        "usual VAE": run_images.reconstruct(plain, usual, noisy),
     }
     originals = np.asarray(clean, np.float64)
     errors = {
         name: squared_error(images, originals) for name, images in {"noisy": np.asarray(noisy), **cleaned}.items()
     }
-    errors["usual VAE, clean input"] = squared_error(pictures.reconstruct(plain, usual, clean), originals)
+    errors["usual VAE, clean input"] = squared_error(run_images.reconstruct(plain, usual, clean), originals)
     numbers = {name: psnr(values) for name, values in errors.items()}
     gain = psnr_gain(errors["noisy"], errors["denoising VAE"])
     protocol = {
@@ -133,8 +136,8 @@ def main(options: Options) -> int | None:
         name: {"psnr": measured[0], "psnr_standard_error": measured[1]}
         for name, measured in (numbers | {"gain of the denoising VAE": gain}).items()
     }
-    folder.write_json(place / "result.json", result | {"protocol": protocol})
-    chosen = pictures.spread(dataset.test._replace(images=np.arange(len(clean))), 14).images
+    opening.write_json(place / "result.json", result | {"protocol": protocol})
+    chosen = run_images.spread(dataset.test._replace(images=np.arange(len(clean))), 14).images
     title = f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}"
     draw(
         place / "denoise.png",
@@ -143,7 +146,7 @@ def main(options: Options) -> int | None:
         {name: numbers[name] for name in ("noisy", "usual VAE", "denoising VAE")},
         title=title,
     )
-    page = experiment_report.write(
+    page = study.write(
         place,
         module="experiments.denoise",
         title=title,

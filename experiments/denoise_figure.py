@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvae.run.figure_page import GREY, MARGIN, WIDE, mosaic, page, pictures, show, tile_size
+from jaxvae.run.figures.page import GREY, MARGIN, WIDE, mosaic, page, pictures, show, tile_size
 
 
 def draw(path: Path, rows: Mapping[str, np.ndarray], numbers: Mapping[str, tuple[float, float]], *, title: str) -> None:

@@ -17,27 +17,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.classifier import Classifier, classifier
-from experiments.examined import at_least, mean_and_error
 from experiments.new_folder import new_folder
 from experiments.trained import trained
 from jaxvae.distributions import Normal
 from jaxvae.model import vae
-from jaxvae.perceptual import perceptual_vae
+from jaxvae.models import perceptual_vae
 from jaxvae.priors import standard_normal
-from jaxvae.run import (
-    RunError,
-    build,
-    config,
-    config_check,
-    densities,
-    evaluate,
-    experiment_report,
-    figure_rows,
-    folder,
-    pictures,
-)
+from jaxvae.questions.parts.examined import at_least, mean_and_error
+from jaxvae.run import RunError, build, config, config_check, densities, evaluate
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
+from jaxvae.run.figures import images as run_images
+from jaxvae.run.figures.rows import labelled_rows
+from jaxvae.run.folder import opening
+from jaxvae.run.report import study
 from jaxvae.run.train import Diverged, check_data
 from jaxvae.types import Array
 
@@ -78,7 +71,7 @@ def main(options: Options) -> int | None:
         1 where training diverged, else None.
     """
     settings = _checked(options)
-    dataset = folder.data_of(settings)
+    dataset = opening.data_of(settings)
     check_data(settings, dataset)
     if dataset.train.labels is None or dataset.test.labels is None:
         raise RunError(f"{dataset.name} has no labels, and a classifier is trained first: take data that has")
@@ -99,25 +92,25 @@ def main(options: Options) -> int | None:
     try:
         for name, model in models.items():
             params = trained(settings, model, dataset, label=f"a VAE by {name}")
-            images[name] = pictures.reconstruct(model, params, xs)
+            images[name] = run_images.reconstruct(model, params, xs)
     except Diverged as error:
         place.rmdir()
         print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
         return 1
 
     measured = {name: _measured(made, images["test images"], labels, features, judge) for name, made in images.items()}
-    folder.write_json(
+    opening.write_json(
         place / "result.json", {"images": measured, "protocol": _protocol(options, dataset, spread, len(xs))}
     )
-    chosen = pictures.spread(dataset.test._replace(images=np.arange(len(xs))), SHOWN).images
-    figure_rows.labelled_rows(
+    chosen = run_images.spread(dataset.test._replace(images=np.arange(len(xs))), SHOWN).images
+    labelled_rows(
         place / "perceptual.png",
         [(name, made[chosen]) for name, made in images.items()],
         title=f"Reconstructions of {dataset.name}",
         caption="Test images, and the decoder's mean at their posterior means: by a VAE that was trained on pixels "
         "alone, and by one that was also to keep what a classifier sees. Look for details that tell classes apart.",
     )
-    page = experiment_report.write(
+    page = study.write(
         place,
         module="experiments.perceptual",
         title="What a classifier sees",

@@ -28,9 +28,11 @@ from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
 from jaxvae import bounds, losses, training
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, config_check, evaluate, experiment_report, folder
+from jaxvae.run import RunError, build, config, config_check, evaluate
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
+from jaxvae.run.folder import opening
+from jaxvae.run.report import study
 from jaxvae.run.train import Diverged, check_data, check_finite
 from jaxvae.types import Array, Key, Params
 
@@ -80,7 +82,7 @@ def main(options: Options) -> int | None:
     check(options)
     settings = settings_of(options)
     config_check.check(settings)
-    dataset = folder.data_of(settings)
+    dataset = opening.data_of(settings)
     check_data(settings, dataset)
     model = build.model_of(settings, dataset.train.images.shape[1:])
     place = new_folder(options.folder)
@@ -118,10 +120,10 @@ def main(options: Options) -> int | None:
     }
     rows = [row(index, beta, points) for index, beta in enumerate(betas)]
     stored = {"points": rows, "protocol": protocol, "configuration": dataclasses.asdict(options)}
-    folder.write_json(place / "result.json", _plain(stored))
+    opening.write_json(place / "result.json", _plain(stored))
     draw(place / "rate_distortion.png", np.array(betas), points, dataset.name)
     _print(rows, protocol)
-    page = experiment_report.write(
+    page = study.write(
         place,
         module="experiments.rate_distortion",
         title=f"Rate and distortion, {dataset.name}",
@@ -211,7 +213,7 @@ def train_grid(settings: config.Config, model: VAE, dataset: Dataset, betas: lis
             metrics = {name: values.reshape(-1, per_epoch) for name, values in jax.device_get(metrics).items()}
             check_finite(metrics, first_step=done * per_epoch)
             bar.update()
-    return folder.evaluated_params(states)
+    return opening.evaluated_params(states)
 
 
 def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Callable[..., Any]:
@@ -248,9 +250,9 @@ def _start(settings: config.Config, model: VAE, images: np.ndarray, *, num_steps
         dataclasses.replace(settings, seed=settings.seed + index, num_seeds=1) for index in range(settings.num_seeds)
     ]
     states = [
-        folder.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, images=images) for of_seed in alone
+        opening.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, images=images) for of_seed in alone
     ]
-    keys = jnp.stack([jax.random.fold_in(folder.seed_keys(of_seed), 1) for of_seed in alone])
+    keys = jnp.stack([jax.random.fold_in(opening.seed_keys(of_seed), 1) for of_seed in alone])
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), keys
 
 

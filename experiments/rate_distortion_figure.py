@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.foundations.figure import LINES, panels
-from jaxvae.run.figure_page import GREY, INK, WIDE, number_ticks, page
+from jaxvae.run.figures.page import GREY, INK, WIDE, number_ticks, page
+from jaxvae.run.figures.panels import LINES, panels
 
 COLOURS = {"train": LINES[0], "test": LINES[1]}
 

@@ -14,11 +14,12 @@ from sklearn.mixture import GaussianMixture
 
 from experiments.new_folder import new_folder
 from experiments.table_figure import draw
-from jaxvae.run import RunError, experiment_report
+from jaxvae.run import RunError
 from jaxvae.run.command import command
-from jaxvae.run.estimator import VAEEstimator
-from jaxvae.run.folder import write_json
-from jaxvae.run.table import Table, read_table, write_table
+from jaxvae.run.data.columns import Table, read_table, write_table
+from jaxvae.run.folder.opening import write_json
+from jaxvae.run.report import study
+from jaxvae.run.scikit import VAEEstimator
 
 FEWEST_ROWS = 10
 
@@ -124,7 +125,7 @@ def main(options: Options) -> None:
     }
     write_json(place / "result.json", numbers | {"protocol": protocol})
     draw(place / "table.png", table, codes, scores, held_out, new_rows, estimator.elbo_curve_)
-    page = experiment_report.write(
+    page = study.write(
         place,
         module="experiments.table",
         title=f"A VAE of {options.file.name}",

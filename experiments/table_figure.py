@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.foundations.figure import LINES, panels
-from experiments.histogram import edges_of, histogram
-from jaxvae.run.figure_page import GREY, MARGIN, WIDE, number_ticks, page
-from jaxvae.run.table import Table
+from jaxvae.questions.parts.histogram import edges_of, histogram
+from jaxvae.run.data.columns import Table
+from jaxvae.run.figures.page import GREY, MARGIN, WIDE, number_ticks, page
+from jaxvae.run.figures.panels import LINES, panels
 
 SHOWN, ABREAST = 12, 4  # columns of the table that are drawn, and how many side by side
 

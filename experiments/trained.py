@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import build, config, folder
+from jaxvae.run import build, config
 from jaxvae.run.data import Dataset
+from jaxvae.run.folder import opening
 from jaxvae.run.train import check_finite
 from jaxvae.types import Params
 
@@ -32,7 +33,7 @@ def trained(settings: config.Config, model: VAE, dataset: Dataset, *, label: str
     images = dataset.train.images
     per_epoch = len(images) // settings.batch_size
     num_steps = settings.epochs * per_epoch
-    state = folder.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)
+    state = opening.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)
     optimizer = build.optimizer_of(settings, num_steps)
     epoch = jax.jit(
         partial(
@@ -43,8 +44,8 @@ def trained(settings: config.Config, model: VAE, dataset: Dataset, *, label: str
         ),
         donate_argnums=0,
     )
-    data, key = jnp.asarray(images), jax.random.fold_in(folder.seed_keys(settings), 1)
+    data, key = jnp.asarray(images), jax.random.fold_in(opening.seed_keys(settings), 1)
     for done in tqdm(range(settings.epochs), desc=label, unit=" epochs"):
         state, metrics = epoch(state, key, data)
         check_finite(jax.device_get(metrics), first_step=done * per_epoch)
-    return folder.evaluated_params(state)
+    return opening.evaluated_params(state)

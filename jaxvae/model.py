@@ -7,8 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Bernoulli, Delta, Normal
-from jaxvae.divergence import closed_kl
+from jaxvae.distributions import Bernoulli, Delta, Normal, closed_kl
 from jaxvae.draws import Draw, pathwise
 from jaxvae.priors import Prior
 from jaxvae.priors import standard_normal as standard_normal  # the prior of most models, named here too

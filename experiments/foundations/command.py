@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvae.run import RunError
 from jaxvae.run.command import command
-from jaxvae.run.figure_page import write_atomically
+from jaxvae.run.figures.page import write_atomically
 
 
 def run(main: Callable[[Any], None], config: type) -> None:

@@ -17,10 +17,9 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from experiments.foundations import command
-from experiments.foundations.figure import LINES, panels
-from jaxvae.distributions import Normal
-from jaxvae.divergence import kl
-from jaxvae.run.figure_page import INK, WIDE, page, signed
+from jaxvae.distributions import Normal, kl
+from jaxvae.run.figures.page import INK, WIDE, page, signed
+from jaxvae.run.figures.panels import LINES, panels
 from jaxvae.types import Array, Key
 
 

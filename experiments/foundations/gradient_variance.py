@@ -19,10 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.foundations import command
-from experiments.foundations.figure import LINES, log_axis, panels
 from jaxvae.distributions import Normal
 from jaxvae.run import RunError
-from jaxvae.run.figure_page import INK, WIDE, page
+from jaxvae.run.figures.page import INK, WIDE, page
+from jaxvae.run.figures.panels import LINES, log_axis, panels
 from jaxvae.types import Array, Key
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import scipy.stats
 from matplotlib.axes import Axes
 
-from experiments.foundations.figure import LINES, panels
 from experiments.foundations.nonlinear_model import Gaussian, Model, cell_probabilities, curve, log_posterior
-from jaxvae.run.figure_page import WIDE, page
+from jaxvae.run.figures.page import WIDE, page
+from jaxvae.run.figures.panels import LINES, panels
 from jaxvae.types import Array
 
 DENSITY = "Blues"

@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 from tqdm import trange
 
 from experiments.foundations import command, linear_models_figure
-from jaxvae import bounds, linear, losses, training
-from jaxvae.distributions import LOG_2PI, Normal
-from jaxvae.divergence import kl
+from jaxvae import bounds, losses, training
+from jaxvae.distributions import LOG_2PI, Normal, kl
+from jaxvae.models import linear
 from jaxvae.run import RunError
 from jaxvae.types import Array, Key, Params
 

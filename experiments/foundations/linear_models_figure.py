@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.foundations.figure import LINES, panels
-from jaxvae.run.figure_page import INK, WIDE, page
+from jaxvae.run.figures.page import INK, WIDE, page
+from jaxvae.run.figures.panels import LINES, panels
 
 
 def draw(path: Path, numbers: dict[str, Any], loadings: dict[str, np.ndarray], curve: np.ndarray, latent: int) -> None:

@@ -15,9 +15,9 @@ from jax.scipy.special import logsumexp, xlogy
 from jax.scipy.stats import norm
 
 from experiments.foundations import command
-from experiments.foundations.figure import LINES, panels
 from jaxvae.run import RunError
-from jaxvae.run.figure_page import GREY, INK, WIDE, page
+from jaxvae.run.figures.page import GREY, INK, WIDE, page
+from jaxvae.run.figures.panels import LINES, panels
 from jaxvae.types import Array, Key
 
 

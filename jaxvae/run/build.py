@@ -5,15 +5,14 @@ from functools import partial
 
 import optax
 
-from jaxvae import bounds, losses, multisample, networks, training
-from jaxvae.lagging import make_leading_step
+from jaxvae import bounds, losses, networks, training
+from jaxvae.bounds import multisample, renyi, thermodynamic
 from jaxvae.model import VAE
 from jaxvae.networks import Outputs
-from jaxvae.renyi import renyi
 from jaxvae.run import config as configuration
 from jaxvae.run import densities, posteriors, structures
 from jaxvae.run.estimators import ESTIMATORS
-from jaxvae.thermodynamic import thermodynamic
+from jaxvae.training import make_leading_step
 from jaxvae.types import Network, Shape
 
 Pair = Callable[[Outputs, Outputs], tuple[Network, Network]]  # outputs of the encoder and of the decoder -> both
@@ -95,7 +94,7 @@ def step_of(
         model: made by `model_of`.
         optimizer: made by `optimizer_of`.
         steps_per_epoch: for the warm-up of beta.
-        across: `jaxvae.parallel.average` where devices share the batch.
+        across: `jaxvae.training.average` where devices share the batch.
 
     Returns:
         (state, keys, xs) -> (state, metrics).
@@ -124,7 +123,7 @@ def loss_of(
         config: of a run.
         model: made by `model_of`.
         num_steps: of the whole run, for the schedules.
-        across: `jaxvae.parallel.average` where devices share the batch.
+        across: `jaxvae.training.average` where devices share the batch.
 
     Returns:
         The loss.

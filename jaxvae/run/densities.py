@@ -14,26 +14,42 @@ import numpy as np
 from jax.scipy.special import logit
 
 from jaxvae import networks
-from jaxvae.autoregressive import inverse_autoregressive
-from jaxvae.autoregressive_pixels import AutoregressivePixels, globally_conditioned
-from jaxvae.correlated import correlated_normal
-from jaxvae.coupling import affine_coupling, neural_spline
-from jaxvae.distributions import Bernoulli, ContinuousBernoulli, Laplace, Normal, normal_with_scale
-from jaxvae.flows import planar, radial
-from jaxvae.gaussian import FullNormal
-from jaxvae.layers import Free, Outputs
-from jaxvae.masked_normal import MaskedNormal
-from jaxvae.mixture import NormalMixture
-from jaxvae.onehot import OneHot
-from jaxvae.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical
-from jaxvae.priors import Prior, learned, normal_mixture, standard_normal
+from jaxvae.distributions import (
+    Bernoulli,
+    ContinuousBernoulli,
+    FullNormal,
+    Laplace,
+    MaskedNormal,
+    Normal,
+    NormalMixture,
+    OneHot,
+    StudentT,
+    UniformSphere,
+    VonMisesFisher,
+    normal_with_scale,
+)
+from jaxvae.flows import (
+    affine_coupling,
+    householder_sylvester,
+    inverse_autoregressive,
+    neural_spline,
+    orthogonal_sylvester,
+    planar,
+    radial,
+    triangular_sylvester,
+)
+from jaxvae.likelihoods import (
+    AutoregressivePixels,
+    BetaBinomial,
+    DiscretizedLogisticMixture,
+    PixelCategorical,
+    StructuredNormal,
+    globally_conditioned,
+)
+from jaxvae.networks import Free, Outputs
+from jaxvae.priors import Prior, correlated_normal, learned, normal_mixture, standard_normal, vamp_prior
 from jaxvae.run import RunError
-from jaxvae.sphere import UniformSphere, VonMisesFisher
-from jaxvae.structured import StructuredNormal
-from jaxvae.student_t import StudentT
-from jaxvae.sylvester import householder_sylvester, orthogonal_sylvester, triangular_sylvester
 from jaxvae.types import Distribution, Params, Shape
-from jaxvae.vamp import vamp_prior
 
 if TYPE_CHECKING:
     from jaxvae.run import config as configuration

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import optax
 
-from jaxvae import bounds, draws, losses, networks, training, wake_sleep
+from jaxvae import bounds, draws, losses, networks, training
 from jaxvae.draws import Draw
-from jaxvae.generalized import generalized_doubly_reparameterized
 from jaxvae.model import VAE
+from jaxvae.models import generalized_doubly_reparameterized
 from jaxvae.types import Distribution, Key
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def always(draw: Callable[[Key, Distribution], Draw]) -> Callable[[Any], Callabl
 
 
 def waking(make: Callable[..., losses.Loss]) -> Callable[..., losses.Loss]:
-    """A loss of `jaxvae.wake_sleep`, which has a bound of its own and no weight, in the form of all others."""
+    """A loss of `jaxvae.losses`, which has a bound of its own and no weight, in the form of all others."""
 
     def loss(
         model: VAE,
@@ -61,6 +61,6 @@ ESTIMATORS: Mapping[str, Estimator] = {
         partial(losses.with_baseline, baseline=BASELINE),
     ),
     "straight-through": Estimator(lambda objective: draws.straight_through(objective.temperature)),
-    "wake-wake": Estimator(always(draws.score_function), loss=waking(wake_sleep.wake_wake)),
-    "wake-sleep": Estimator(always(draws.score_function), loss=waking(wake_sleep.wake_sleep)),
+    "wake-wake": Estimator(always(draws.score_function), loss=waking(losses.wake_wake)),
+    "wake-sleep": Estimator(always(draws.score_function), loss=waking(losses.wake_sleep)),
 }

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxvae import evaluation, parallel, training
+from jaxvae import evaluation, training
 from jaxvae.model import VAE
 from jaxvae.run import build, hosts, structures
 from jaxvae.run import config as configuration
 from jaxvae.run.data import Dataset, Split
+from jaxvae.training import parallel
 from jaxvae.types import Array, Key, Params
 
 BINARISATION = {"binarized_mnist": "static (Larochelle's)"}

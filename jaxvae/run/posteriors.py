@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from jaxvae.auxiliary import auxiliary_vae
-from jaxvae.conditional import reading_both
 from jaxvae.distributions import Normal
-from jaxvae.hamiltonian_vae import hamiltonian_vae
 from jaxvae.model import VAE, vae
+from jaxvae.models import auxiliary_vae, hamiltonian_vae, reading_both, semi_amortised
 from jaxvae.run import densities
 from jaxvae.run.structures import WIDTHS, Parts, with_planes
-from jaxvae.semi_amortised import semi_amortised
 from jaxvae.types import Shape
 
 if TYPE_CHECKING:

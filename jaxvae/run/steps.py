@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae import parallel, training
+from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.run import RunError, build, stream
 from jaxvae.run import config as configuration
-from jaxvae.run.folder import seed_keys
+from jaxvae.run.folder.opening import seed_keys
+from jaxvae.training import parallel
 
 LONGEST_CALL = 500  # steps in one call of the device: how long a stop or a progress bar waits at the most
 

@@ -13,11 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae import conditional, hierarchical, networks, quadrants, quantized, training
-from jaxvae.codebook import Codebook
+from jaxvae import losses, networks, training
 from jaxvae.distributions import Normal
 from jaxvae.model import VAE
+from jaxvae.models import Codebook, conditional, quadrants
+from jaxvae.models import ladder as hierarchical
+from jaxvae.models import vq as quantized
 from jaxvae.networks import Outputs
+from jaxvae.networks.pairs import IWAE, SMALL
 from jaxvae.run import RunError
 from jaxvae.run.data import Dataset, Split
 from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
@@ -25,7 +28,7 @@ from jaxvae.types import Array, Distribution, Key, Network, Params, Shape
 if TYPE_CHECKING:
     from jaxvae.run import config as configuration
 
-WIDTHS = {"small": (networks.SMALL,), "iwae": (networks.IWAE,) * 2}  # of the fully connected networks
+WIDTHS = {"small": (SMALL,), "iwae": (IWAE,) * 2}  # of the fully connected networks
 ACTIVATIONS = {"small": jax.nn.relu, "iwae": jnp.tanh}
 NARROWEST = 32  # a ladder's layers halve from the image up, but not below this
 
@@ -154,7 +157,7 @@ MODELS: Mapping[str, Callable[[configuration.Model, Shape, Parts], VAE]] = {
     "ladder": ladder,
     "vq": vq,
 }
-LOSSES: Mapping[str, Callable[[VAE], training.Loss]] = {"vq": quantized.negative_bound}
+LOSSES: Mapping[str, Callable[[VAE], losses.Loss]] = {"vq": quantized.negative_bound}
 LABELLED = ("class-conditional",)
 
 

@@ -16,10 +16,10 @@ from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.run import RunError, evaluate, hosts, structures
 from jaxvae.run import config as configuration
-from jaxvae.run.checkpoints import Checkpoints
 from jaxvae.run.data import Dataset
-from jaxvae.run.folder import evaluated_params, initial_state
-from jaxvae.run.logs import Log
+from jaxvae.run.folder.checkpoints import Checkpoints
+from jaxvae.run.folder.logs import Log
+from jaxvae.run.folder.opening import evaluated_params, initial_state
 from jaxvae.run.steps import steps_of
 
 

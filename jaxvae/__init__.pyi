@@ -1,0 +1,59 @@
+from . import (
+    bounds,
+    distributions,
+    draws,
+    evaluation,
+    flows,
+    latent,
+    likelihoods,
+    losses,
+    models,
+    networks,
+    priors,
+    training,
+)
+from .bounds import batched, batched_elbo, batched_iwae_bound, bound, elbo, iwae_bound
+from .draws import doubly_reparameterized, pathwise, score_function, sticking_the_landing, straight_through
+from .evaluation import log_likelihood
+from .model import VAE, Terms, autoencoder, standard_normal, vae
+from .models import generalized_doubly_reparameterized
+from .run.folder.opening import load
+from .run.scikit import VAEEstimator
+from .types import Network
+
+__version__: str
+__all__ = [
+    "VAE",
+    "Network",
+    "Terms",
+    "VAEEstimator",
+    "autoencoder",
+    "batched",
+    "batched_elbo",
+    "batched_iwae_bound",
+    "bound",
+    "bounds",
+    "distributions",
+    "doubly_reparameterized",
+    "draws",
+    "elbo",
+    "evaluation",
+    "flows",
+    "generalized_doubly_reparameterized",
+    "iwae_bound",
+    "latent",
+    "likelihoods",
+    "load",
+    "log_likelihood",
+    "losses",
+    "models",
+    "networks",
+    "pathwise",
+    "priors",
+    "score_function",
+    "standard_normal",
+    "sticking_the_landing",
+    "straight_through",
+    "training",
+    "vae",
+]

@@ -1,0 +1,58 @@
+"""Densities of one event each, and the divergences between them."""
+
+from jaxvae.distributions.continuous_bernoulli import ContinuousBernoulli
+from jaxvae.distributions.correlated_normal import CorrelatedNormal
+from jaxvae.distributions.divergence import closed_kl, kl
+from jaxvae.distributions.elementary import (
+    LOG_2PI,
+    Bernoulli,
+    Categorical,
+    Delta,
+    Frozen,
+    Laplace,
+    Normal,
+    normal_with_scale,
+    sample_and_log_prob,
+    softplus,
+)
+from jaxvae.distributions.full_normal import FullNormal, lower_triangle
+from jaxvae.distributions.gamma_ratio import LARGEST_LOG, log_gamma_ratio
+from jaxvae.distributions.many_normals import log_densities
+from jaxvae.distributions.masked_normal import MaskedNormal
+from jaxvae.distributions.mixture import Mixture, even_mixture
+from jaxvae.distributions.normal_mixture import NormalMixture
+from jaxvae.distributions.one_hot import Concrete, OneHot
+from jaxvae.distributions.sphere import UniformSphere, VonMisesFisher, log_bessel
+from jaxvae.distributions.student_t import StudentT
+
+__all__ = [
+    "LARGEST_LOG",
+    "LOG_2PI",
+    "Bernoulli",
+    "Categorical",
+    "Concrete",
+    "ContinuousBernoulli",
+    "CorrelatedNormal",
+    "Delta",
+    "Frozen",
+    "FullNormal",
+    "Laplace",
+    "MaskedNormal",
+    "Mixture",
+    "Normal",
+    "NormalMixture",
+    "OneHot",
+    "StudentT",
+    "UniformSphere",
+    "VonMisesFisher",
+    "closed_kl",
+    "even_mixture",
+    "kl",
+    "log_bessel",
+    "log_densities",
+    "log_gamma_ratio",
+    "lower_triangle",
+    "normal_with_scale",
+    "sample_and_log_prob",
+    "softplus",
+]

@@ -1,0 +1,106 @@
+"""The mixture of diagonal Gaussians, as a prior or as a posterior whose draws have a gradient.
+
+Source: Figurnov, Mohamed & Mnih, "Implicit Reparameterization Gradients" (2018).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.nn import log_softmax, softmax
+from jax.scipy.special import logsumexp, ndtr
+
+from jaxvae.distributions.elementary import LOG_2PI
+from jaxvae.distributions.many_normals import log_densities
+from jaxvae.types import Array, Key, Shape
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NormalMixture:
+    """Σ_c π_c N(x; μ_c, diag σ_c²).
+
+    A draw takes a component first, which has no gradient; the draw itself has one all the same, for the logits too. It
+    is implicit: as the parameters θ move, z moves so that each conditional distribution function keeps its value,
+
+    F_d(z_d | z_1 ... z_{d-1}; θ) = Σ_c w_cd Φ((z_d - μ_cd) / σ_cd),    w_cd ∝ π_c Π_{e<d} N(z_e; μ_ce, σ_ce²)
+
+    Args:
+        logits: [C] ln π up to a constant.
+        mean: [C, *event] μ.
+        log_scale: [C, *event] ln σ.
+
+    Example:
+        >>> pair = NormalMixture(jnp.zeros(2), jnp.array([[-2.0], [2.0]]), jnp.zeros((2, 1)))
+        >>> gradient = jax.grad(lambda pair: pair.sample(jax.random.key(0))[0])(pair)
+        >>> bool(gradient.logits[1] > 0)  # more weight on the upper component moves a draw upwards
+        True
+
+    Source: Figurnov et al. (2018), the implicit gradient of a vector by its conditional distribution functions.
+    """
+
+    logits: Array
+    mean: Array
+    log_scale: Array
+
+    @staticmethod
+    def parameters(shape: Shape, *, components: int = 10) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give for an event of this shape."""
+        return {
+            "logits": (components,),
+            "mean": (components, *shape),
+            "log_scale": (components, *shape),
+        }
+
+    def sample(self, key: Key) -> Array:
+        """One draw, [*event], with the implicit gradient."""
+        key_component, key_noise = jax.random.split(key)
+        component = jax.random.categorical(key_component, self.logits)
+        noise = jax.random.normal(key_noise, self.mean.shape[1:], self.mean.dtype)
+        draw = self.mean[component] + jnp.exp(self.log_scale[component]) * noise
+        return self._with_implicit_gradient(jax.lax.stop_gradient(draw))
+
+    def log_prob(self, value: Array) -> Array:
+        """The log density of an event [*event]: [], in nats."""
+        of_each = log_densities(value, self.mean, self.log_scale)
+        return logsumexp(log_softmax(self.logits) + of_each)
+
+    def expectation(self) -> Array:
+        """The mean, [*event]."""
+        return jnp.tensordot(softmax(self.logits), self.mean, axes=1)
+
+    def _standardised(self, value: Array) -> Array:
+        """[C, D] (x - μ) / σ."""
+        distance = value[None] - self.mean
+        return (distance * jnp.exp(-self.log_scale)).reshape(len(self.logits), -1)
+
+    def _log_densities(self, value: Array) -> Array:
+        """[C, D] of each dimension under each component."""
+        log_scale = self.log_scale.reshape(len(self.logits), -1)
+        return -0.5 * (jnp.square(self._standardised(value)) + LOG_2PI) - log_scale
+
+    def _with_implicit_gradient(self, draw: Array) -> Array:
+        """The same draw, whose gradient keeps the conditional distribution functions where they are."""
+        upper = self._tails(draw, jnp.ones(draw.size, draw.dtype)) > 0.5
+        # the smaller tail of the two: near one, a distribution function has no digits left
+        side = jax.lax.stop_gradient(jnp.where(upper, -1, 1).astype(draw.dtype))
+
+        def solve_tangent(linear: Callable[[Array], Array], right: Array) -> Array:
+            jacobian = jax.jacobian(linear)(jnp.zeros_like(right)).reshape(right.size, right.size)
+            solution = jax.scipy.linalg.solve_triangular(jacobian, right.reshape(-1), lower=True)
+            return solution.reshape(right.shape)
+
+        level = jax.lax.stop_gradient(self._tails(draw, side))
+
+        def residual(draw: Array) -> Array:
+            return (self._tails(draw, side) - level).reshape(draw.shape)
+
+        return jax.lax.custom_root(residual, draw, lambda _, draw: draw, solve_tangent)
+
+    def _tails(self, value: Array, side: Array) -> Array:
+        """[D] F_d(x_d | x_<d), or where side is -1 one minus it."""
+        log_densities = self._log_densities(value)
+        before = jnp.cumsum(log_densities, axis=1) - log_densities
+        weights = softmax(self.logits[:, None] + before, axis=0)
+        return jnp.sum(weights * ndtr(side[None] * self._standardised(value)), axis=0)

@@ -1,0 +1,63 @@
+"""Kinds of VAE, each a way to produce terms."""
+
+from jaxvae.models.auxiliary import DrawnPosterior, auxiliary_vae
+from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, nearest, perplexity, revived
+from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all
+from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
+from jaxvae.models.dequantized import dequantized
+from jaxvae.models.generalized import generalized_doubly_reparameterized
+from jaxvae.models.given import ConditionalPrior, Conditioned, Given
+from jaxvae.models.hamiltonian import hamiltonian_vae
+from jaxvae.models.ladder import Codes, TopDown, combined, ladder_vae
+from jaxvae.models.linear import exact_posterior, linear_vae, log_marginal, parameters, probabilistic_pca
+from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
+from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
+from jaxvae.models.semi_amortised import semi_amortised
+from jaxvae.models.vq import negative_bound, straight_through, vq_vae
+
+__all__ = [
+    "Codebook",
+    "Codes",
+    "ConditionalPrior",
+    "Conditioned",
+    "Corrupt",
+    "DrawnPosterior",
+    "Features",
+    "Given",
+    "Nearest",
+    "Perceptual",
+    "TopDown",
+    "UniformCodes",
+    "auxiliary_vae",
+    "averaged",
+    "combined",
+    "completed",
+    "conditional_vae",
+    "denoising",
+    "dequantized",
+    "exact_posterior",
+    "gaussian_noise",
+    "generalized_doubly_reparameterized",
+    "given",
+    "hamiltonian_vae",
+    "ladder_vae",
+    "linear_vae",
+    "log_marginal",
+    "masking",
+    "nearest",
+    "negative_bound",
+    "of_hidden",
+    "parameters",
+    "perceptual_vae",
+    "perplexity",
+    "probabilistic_pca",
+    "reading_both",
+    "regression",
+    "revived",
+    "salt_and_pepper",
+    "semi_amortised",
+    "straight_through",
+    "the_same_for_all",
+    "visible_quadrants",
+    "vq_vae",
+]

@@ -1,0 +1,259 @@
+"""Anomaly detection with a trained run: which test images come from another data set, or from a class left out?
+
+`python -m jaxvae.questions.anomaly runs/mnist --other fashion_mnist`
+`python -m jaxvae.questions.anomaly runs/mnist --held-out-class 3`
+
+The likelihood alone is known to fail: a model can give simple images of another kind a higher density than its own
+(Nalisnick et al., "Do Deep Generative Models Know What They Don't Know?", 2019). So three scores stand side by side:
+
+    -log p(x)                                 the likelihood
+    -log p(x) - L(x)                          less the length L of the image as a PNG file (Serrà et al. 2020)
+    |-log p(x) - E_train[-log p(x)]|          distance from the typical (Nalisnick et al., arXiv:1906.02994)
+
+Higher is more anomalous for each. A held-out class needs a model that never saw it: one is trained beside the run, with
+the run's own configuration, and serves again the next time.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import numpy as np
+import tyro
+from sklearn.metrics import roc_auc_score
+
+from jaxvae.questions.parts.anomaly_figure import draw
+from jaxvae.questions.parts.anomaly_scores import auroc_standard_error, png_nats
+from jaxvae.questions.parts.examined import at_least, open_examined
+from jaxvae.run import RunError, config, evaluate, launch
+from jaxvae.run.command import command
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.figures.images import spread
+from jaxvae.run.folder import config_file
+from jaxvae.run.folder.opening import Run, data_of, open_run
+from jaxvae.run.report import section
+from jaxvae.types import Array
+
+SCORES = {
+    "likelihood": "−log p(x)",
+    "complexity": "−log p(x) − PNG length",
+    "typicality": "|−log p(x) − training mean|",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Tell a run's own test images from those of another data set, or from those of a class that was left out."""
+
+    run: tyro.conf.Positional[Path]
+    """The run, a folder made by experiments.train."""
+    other: str | None = None
+    """The data set whose test images are the anomalies: a name or a path, as in experiments.train --data."""
+    held_out_class: Annotated[int | None, tyro.conf.arg(aliases=["--held-out-digit"])] = None
+    """The class whose images are the anomalies; a model without it is trained where there is none yet."""
+    num_samples: int = 100
+    """Draws for the estimate of log p of each image."""
+    examples: int = 1000
+    """At most so many images of each kind, from all over its test set."""
+
+
+def main(options: Options) -> int | None:
+    """Score, compare, add a section to the run's report.
+
+    Args:
+        options: of the command line.
+
+    Returns:
+        The exit code of the training, where one was needed and did not end well; else None.
+    """
+    if (options.other is None) == (options.held_out_class is None):
+        raise RunError("say what the anomalies are: --other DATASET, or --held-out-class CLASS, and not both")
+    at_least(1, num_samples=options.num_samples)
+    at_least(2, examples=options.examples)
+    run, as_seen = open_examined(options.run)
+    if options.held_out_class is None:
+        images, binarize = other_images(run, str(options.other))
+        xs = evaluate.held_out(spread(images, options.examples), binarize)
+        name = Path(str(options.other)).stem.replace(":", "-")
+        compare(options, run, as_seen, xs, name=name, binarisation=binarize)
+        return None
+    without = run_without_class(run, options.held_out_class)
+    if isinstance(without, int):
+        return without
+    binarize = config.binarization(run.config)
+    chosen = Split(as_seen.test.images[as_seen.test.labels == options.held_out_class], None)
+    xs = evaluate.held_out(spread(chosen, options.examples), binarize)
+    own = data_of(without.config)._replace(name=f"{as_seen.name} without class {options.held_out_class}")
+    compare(options, without, own, xs, name=f"class {options.held_out_class}", binarisation=binarize)
+    return None
+
+
+def other_images(run: Run, name: str) -> tuple[Split, config.Binarize]:
+    """The test images of another data set, as the run's likelihood needs them.
+
+    Args:
+        run: the run.
+        name: of the other data set.
+
+    Returns:
+        Its test images, and how their pixels become what the likelihood is a density of.
+
+    Raises:
+        RunError: they have another size.
+        DataError: they cannot be read.
+    """
+    binarize = config.binarization(run.config)
+    if name == "binarized_mnist":
+        binarize = "none"
+    elif run.config.model.likelihood == "bernoulli" and binarize == "none":
+        binarize = "dynamic"  # the run's own pixels are zeros and ones already
+    data = dataclasses.replace(run.config.data, name=name, split=None, binarize=binarize)
+    other = data_of(dataclasses.replace(run.config, data=data))
+    if other.test.images.shape[1:] != run.image_shape:
+        theirs, own = (" x ".join(map(str, shape)) for shape in (other.test.images.shape[1:], run.image_shape))
+        raise RunError(f"{name} has images of {theirs}, and the run of {own}: choose a data set of the run's size")
+    return other.test, binarize
+
+
+def run_without_class(run: Run, left_out: int) -> Run | int:
+    """The run's twin that never saw one class: trained beside it the first time, opened from then on.
+
+    Its data, without the class in any split, is an .npz file beside its folder.
+
+    Args:
+        run: the run.
+        left_out: the class.
+
+    Returns:
+        The twin, or the exit code of a training that did not end well.
+
+    Raises:
+        RunError: the data has no labels or no such class, or the twin there is another model's.
+    """
+    dataset = data_of(dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, binarize="none")))
+    labels = dataset.train.labels
+    if labels is None or dataset.test.labels is None:
+        raise RunError(f"{dataset.name} has no labels, so no class can be left out: give --other DATASET")
+    if left_out not in labels or left_out not in dataset.test.labels:
+        known = ", ".join(str(label) for label in np.unique(labels))
+        raise RunError(f"--held-out-class {left_out} is no class of {dataset.name}, whose classes are {known}")
+    name = f"{run.folder.resolve().name}-without-{left_out}"
+    place = run.folder.resolve().parent / name
+    data = place.with_name(f"{name}-data.npz")
+    settings = dataclasses.replace(
+        run.config, data=config.Data(name=str(data), binarize=config.binarization(run.config))
+    )
+    begun = (place / "config.json").is_file()
+    if begun and (changed := config.differences(config_file.read(place / "config.json"), settings)):
+        raise RunError(f"{place} was trained with other values of {', '.join(changed)}: move it away, and run again")
+    if (place / "result.json").is_file():
+        return open_run(place)
+    if not begun:
+        np.savez_compressed(data, **_arrays_without(dataset, left_out))  # type: ignore[arg-type]
+    print(f"training {place}, the same model without class {left_out}", flush=True)
+    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(config.Config)}
+    code = launch.main(launch.Options(**values, runs=place.parent, name=name, resume=begun))
+    return code or open_run(place)
+
+
+def _arrays_without(dataset: Dataset, left_out: int) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for part in ("train", "valid", "test"):
+        split = getattr(dataset, part)
+        if split is not None:
+            kept = split.labels != left_out
+            arrays |= {part: split.images[kept], f"{part}_labels": split.labels[kept]}
+    return arrays
+
+
+def compare(
+    options: Options, run: Run, dataset: Dataset, anomalies: Array, *, name: str, binarisation: config.Binarize
+) -> None:
+    """Score both kinds of images, and add the numbers, the picture and a section to the run.
+
+    Args:
+        options: of the command line.
+        run: whose model scores.
+        dataset: the run's data.
+        anomalies: [M, H, W, C] images of another kind, as the model sees them.
+        name: of the anomalies.
+        binarisation: of the anomalies.
+    """
+    binarize = config.binarization(run.config)
+    xs = {
+        "training": evaluate.held_out(spread(dataset.train, options.examples), binarize),
+        "normal": evaluate.held_out(spread(dataset.test, options.examples), binarize),
+        "anomalous": anomalies,
+    }
+    nll = {
+        kind: -evaluate.log_likelihoods(
+            run.model,
+            jax.random.fold_in(jax.random.key(5), index),
+            run.params,
+            images,
+            num_samples=options.num_samples,
+            show=f"log p(x), {kind} images",
+        ).astype(np.float64)
+        for index, (kind, images) in enumerate(xs.items())
+    }
+    typical = float(nll["training"].mean())
+    kinds = ("normal", "anomalous")
+    lengths = {kind: png_nats(np.asarray(xs[kind])) for kind in kinds}
+    scores = {
+        "likelihood": {kind: nll[kind] for kind in kinds},
+        "complexity": {kind: nll[kind] - lengths[kind] for kind in kinds},
+        "typicality": {kind: np.abs(nll[kind] - typical) for kind in kinds},
+    }
+    numbers = {}
+    for score, values in scores.items():
+        truth = np.repeat([0, 1], [len(values["normal"]), len(values["anomalous"])])
+        area = float(roc_auc_score(truth, np.concatenate([values["normal"], values["anomalous"]])))
+        error = auroc_standard_error(area, positives=len(values["anomalous"]), negatives=len(values["normal"]))
+        numbers[score] = {"auroc": area, "auroc_standard_error": error}
+    means = {f"mean_negative_log_likelihood_{kind}": float(values.mean()) for kind, values in nll.items()}
+    file = "anomaly-" + name.replace(" ", "-")
+    (run.folder / "figures").mkdir(exist_ok=True)
+    draw(
+        run.folder / "figures" / f"{file}.png",
+        {SCORES[score]: values for score, values in scores.items()},
+        {SCORES[score]: (values["auroc"], values["auroc_standard_error"]) for score, values in numbers.items()},
+        {kind: np.asarray(xs[kind]) for kind in kinds},
+        normal=dataset.name,
+        anomalous=name,
+    )
+    section.add(
+        run,
+        file,
+        title=f"Anomalies: {name}",
+        text=f"Can the model tell test images of {dataset.name} from those of {name}, which it never saw? AUROC is the "
+        "probability that an anomalous image scores higher than a normal one: 1 is perfect, 0.5 is chance, and below "
+        "0.5 the model prefers the anomalies. The likelihood alone can fail because simple images are likely under any "
+        "model: the second score subtracts the length of the image as a PNG file, the third asks how far the "
+        "likelihood is from that of training images.",
+        numbers=numbers | means,
+        protocol={
+            "anomalies": name,
+            "normal_examples": len(xs["normal"]),
+            "anomalous_examples": len(xs["anomalous"]),
+            "training_examples": len(xs["training"]),
+            "binarisation_of_anomalies": binarisation,
+            "estimator": "importance sampling from q(z|x)",
+            "nll_k": options.num_samples,
+            "complexity": "bits of a PNG file (one bit a pixel where pixels are 0 or 1) times ln 2",
+            "standard_error": "Hanley and McNeil (1982)",
+            "units": "nats",
+        },
+        columns=("score", "AUROC", "s.e."),
+        rows=[(SCORES[s], f"{n['auroc']:.4f}", f"{n['auroc_standard_error']:.4f}") for s, n in numbers.items()],
+        figures=[f"{file}.png"],
+    )
+    print(f"{dataset.name} against {name}, {len(xs['normal'])} and {len(xs['anomalous'])} test images, AUROC:")
+    for score, values in numbers.items():
+        print(f"  {SCORES[score]}: {values['auroc']:.4f} ± {values['auroc_standard_error']:.4f}")
+    print(f"report: {run.folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    command(main, Options)

@@ -1,0 +1,1 @@
+"""Kinds of VAE as the shell trains them, a file for each."""

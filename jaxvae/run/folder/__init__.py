@@ -1,0 +1,1 @@
+"""A run folder: configuration, checkpoints, logs, and how it is opened."""

@@ -1,0 +1,70 @@
+"""What an experiment on a run adds to it: numbers as JSON, and a section of the run's report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxvae.run import structures
+from jaxvae.run.config import binarization
+from jaxvae.run.folder.opening import Run, write_json
+from jaxvae.run.report import report
+
+
+def add(
+    run: Run,
+    name: str,
+    *,
+    title: str,
+    text: str,
+    numbers: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    columns: Sequence[str] = (),
+    rows: Sequence[Sequence[Any]] = (),
+    figures: Sequence[str] = (),
+) -> Path:
+    """Write `NAME.json` and a section of the report, and make the report anew.
+
+    Args:
+        run: the run that was examined.
+        name: of the experiment, in file names.
+        title: of the section.
+        text: what was done and what to see, in plain sentences; an empty line parts paragraphs.
+        numbers: what was measured.
+        protocol: how: data, split, binarisation, estimator, k, seeds, examples; the run's own is added.
+        columns: of the table in the report, none for no table.
+        rows: of that table.
+        figures: names of PNGs in the run's `figures`.
+
+    Returns:
+        The report's path.
+    """
+    stated = run_protocol(run) | dict(protocol)
+    write_json(run.folder / f"{name}.json", {**numbers, "protocol": stated})
+    section: dict[str, Any] = {"title": title, "text": text, "figures": list(figures)}
+    if columns:
+        section["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
+    (run.folder / "sections").mkdir(exist_ok=True)
+    write_json(run.folder / "sections" / f"{name}.json", section)
+    return report.write(run.folder)
+
+
+def run_protocol(run: Run) -> dict[str, Any]:
+    """The part of a protocol that every number of a run shares.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Data set, split, binarisation, the trained bound and k, epochs, steps and seed, and what the structure adds.
+    """
+    return {
+        "run": run.folder.name,
+        "dataset": run.config.data.name,
+        "split": run.config.data.split or "the data set's own",
+        "binarisation": binarization(run.config),
+        "trained_bound": run.config.objective.bound,
+        "trained_k": run.config.objective.num_samples,
+        "epochs": run.config.epochs,
+        "steps": run.step,
+        "seed": run.config.seed,
+    } | structures.protocol(run.config.model)

@@ -1,0 +1,79 @@
+"""Experiments on a trained run: their numbers, their section of the report, and what they refuse."""
+
+import json
+from dataclasses import replace
+
+import jax
+import pytest
+
+from experiments.train import Options, main
+from jaxvae.questions import decomposition, likelihood
+from jaxvae.run import RunError
+from jaxvae.run.config import Evaluation
+
+
+@pytest.fixture(autouse=True)
+def _standard_promotion():
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    runs = tmp_path_factory.mktemp("runs")
+    with jax.numpy_dtype_promotion("standard"):
+        assert main(Options(epochs=20, evaluation=Evaluation(num_samples=0), runs=runs, name="run")) == 0
+    return runs / "run"
+
+
+def numbers_of(folder, name):
+    assert (
+        json.loads((folder / "sections" / f"{name}.json").read_text())["title"] in (folder / "report.html").read_text()
+    )
+    assert (folder / "figures" / f"{name}.png").stat().st_size > 10_000
+    numbers = json.loads((folder / f"{name}.json").read_text())
+    assert {"dataset", "split", "binarisation", "seed", "examples"} <= set(numbers["protocol"])
+    return numbers
+
+
+@pytest.mark.slow
+def test_log_likelihood_is_bracketed(folder):
+    likelihood.main(likelihood.Options(folder, examples=6, num_samples=200, temperatures=60, chains=4))
+    numbers = numbers_of(folder, "likelihood")
+    # Importance sampling and annealing share neither draws nor encoder, and agree on the same images.
+    assert numbers["importance_sampling"]["mean"] == pytest.approx(numbers["annealed_lower"]["mean"], abs=0.5)
+    by_k = [numbers["iwae_bound_by_k"][k]["mean"] for k in ("1", "10", "100", "200")]
+    assert by_k[0] < by_k[1] < by_k[3]
+    assert numbers["naive_by_k"]["200"]["mean"] < numbers["importance_sampling"]["mean"]
+    gap = numbers["simulated_gap"]
+    assert gap["mean"] > -5 * gap["standard_error"]
+    assert numbers["simulated_upper"]["mean"] - numbers["simulated_lower"]["mean"] == pytest.approx(
+        gap["mean"], abs=1e-4
+    )
+
+
+@pytest.mark.slow
+def test_the_bound_is_taken_apart(folder):
+    options = decomposition.Options(folder, examples=100, num_samples=500, gap_examples=3, gap_temperatures=100)
+    decomposition.main(options)
+    numbers = numbers_of(folder, "decomposition")
+    value = {name: entry["value"] for name, entry in numbers.items() if isinstance(entry, dict) and "value" in entry}
+    error = numbers["average KL, by draws"]["standard_error"]
+    assert value["average KL, by draws"] == pytest.approx(value["rate (average KL)"], abs=5 * error)
+    parts = value["mutual information I(x; z)"] + value["total correlation"] + sum(value["dimension_wise"])
+    assert parts == pytest.approx(value["average KL, by draws"], abs=1e-3)
+    assert value["approximation gap"] + value["amortisation gap"] == pytest.approx(value["inference gap"], abs=1e-3)
+    assert 0 <= value["active_units"] <= 20
+
+
+@pytest.mark.parametrize("experiment", [likelihood, decomposition])
+def test_bad_values_are_refused_before_anything_is_written(experiment, folder, tmp_path):
+    before = (folder / "report.html").read_bytes()
+    with pytest.raises(RunError, match="--num-samples 0 must be at least 2"):
+        experiment.main(experiment.Options(folder, num_samples=0))
+    with pytest.raises(RunError, match="is no run folder"):
+        experiment.main(experiment.Options(tmp_path))
+    with pytest.raises(RunError, match="--seed -1"):
+        experiment.main(replace(experiment.Options(folder), seed=-1))
+    assert (folder / "report.html").read_bytes() == before
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,68 @@
+"""The record of a run, as TensorBoard and the report read it."""
+
+import struct
+
+import numpy as np
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from jaxvae.run.folder import logs
+
+
+def events(folder):
+    """What TensorBoard reads, by its record format: a length, its sum, the event, its sum."""
+    found = []
+    for path in sorted((folder / "tensorboard").iterdir()):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            found.append(Event.FromString(content[12 : 12 + length]))
+            content = content[16 + length :]
+    return found
+
+
+def scalars(folder):
+    return [(e.step, v.tag, v.simple_value) for e in events(folder) for v in e.summary.value]
+
+
+def test_rows_are_lines_and_scalars(tmp_path):
+    log = logs.Log(tmp_path)
+    log.write({"step": 3, "bound": -1.5})
+    log.write({"step": 6, "bound": [-1.0, -2.0]})
+    assert logs.read(tmp_path) == [{"step": 3, "bound": -1.5}, {"step": 6, "bound": [-1.0, -2.0]}]
+    log.close()
+    assert scalars(tmp_path) == [(3, "bound", -1.5), (6, "bound", -1.5)]
+    assert events(tmp_path)[0].file_version == "brain.Event:2"
+
+
+def test_a_run_that_goes_on_drops_what_lies_past_its_checkpoint(tmp_path):
+    log = logs.Log(tmp_path)
+    for step in (3, 6, 9):
+        log.write({"step": step, "bound": float(step)})
+    log.close()
+    log = logs.Log(tmp_path, step=6)
+    log.write({"step": 12, "bound": 12.0})
+    log.close()
+    assert [row["step"] for row in logs.read(tmp_path)] == [3, 6, 12]
+    assert [step for step, *_ in scalars(tmp_path)] == [3, 6, 9, 12]
+    starts = [e.step for e in events(tmp_path) if e.session_log.status == SessionLog.START]
+    assert starts == [7]  # TensorBoard hides the older events from this step on
+
+
+def test_tensorboard_can_read_while_training_goes_on(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: clock[0])
+    log = logs.Log(tmp_path)
+    log.write({"step": 1, "bound": 1.0})
+    clock[0] += logs.FLUSHED_EVERY
+    log.write({"step": 2, "bound": 2.0})
+    assert scalars(tmp_path) == [(1, "bound", 1.0), (2, "bound", 2.0)]
+    log.close()
+
+
+def test_a_line_that_a_crash_has_cut_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"ste')
+    assert logs.read(tmp_path) == [{"step": 1}]
+    log = logs.Log(tmp_path, step=1)
+    log.write({"step": 2, "bound": float(np.float32(0.5))})
+    log.close()
+    assert logs.read(tmp_path) == [{"step": 1}, {"step": 2, "bound": 0.5}]
