@@ -25,7 +25,8 @@ from benchmarks.workloads import IMAGE, OPTIMIZER, model_of
 from jaxvae import networks
 from jaxvae.bounds import average
 from jaxvae.losses import Metrics, negative_bound
-from jaxvae.training import State, alone, grey, make_step, parallel, start, steps
+from jaxvae.losses import ALONE
+from jaxvae.training import State, grey, make_step, parallel, start, steps
 from jaxvae.types import Key
 
 
@@ -91,7 +92,7 @@ def over_devices(kind: str, data: np.ndarray, batches: dict[int, int], repeats: 
         A dict for each number of devices.
     """
     model = model_of(networks.small_pair, 20)
-    step = make_step(negative_bound(model, average), OPTIMIZER, across=parallel.average)
+    step = make_step(negative_bound(model, average), OPTIMIZER, shared=parallel.SHARED)
     runs: dict[str, Run] = {}
     for count, batch in tqdm(batches.items(), desc=f"{kind} scaling: compiling", leave=False):
         devices = jax.local_devices()[:count]
@@ -148,7 +149,7 @@ def over_seeds(data: np.ndarray, seeds: int, repeats: int) -> dict:
         The rates in images per second, of all seeds together, and their ratios to the runs in a row.
     """
     model = model_of(networks.small_pair, 20)
-    step = make_step(negative_bound(model, average), OPTIMIZER, across=alone)
+    step = make_step(negative_bound(model, average), OPTIMIZER, shared=ALONE)
     epoch = partial(steps, step=step, prepare=grey, batch_size=128)
     keys = jax.random.split(jax.random.key(0), seeds)
     pixels = jnp.asarray(data)

@@ -116,7 +116,7 @@ def streamed_training(images: int) -> dict[str, Program]:
     start = training.start(jax.jit(model.init)(jax.random.key(0), jnp.zeros(IMAGE)), OPTIMIZER)
 
     def epochs() -> Any:
-        feed = stream.batches(stored, key, batch_size=128, calls=calls, share=training.alone, put=jax.device_put)
+        feed = stream.batches(stored, key, batch_size=128, calls=calls, share=losses.alone, put=jax.device_put)
         state = start
         for batches in feed:
             state, metrics = over(state, key, batches)

@@ -89,7 +89,7 @@ def main(options: Options) -> int | None:
     noisy = jax.jit(jax.vmap(corrupt))(keys, clean)
     if bool(jnp.all(noisy == clean)):
         raise RunError(f"--amount {options.amount} changes no pixel of the test set: give a larger one")
-    plain = build.model_of(settings, dataset.train.images.shape[1:])
+    plain = build.model_of(settings, dataset.train.examples.shape[1:])
     place = new_folder(options.folder)
     try:
         denoiser = trained(settings, denoising(plain, corrupt), dataset, label="training on corrupted images")
@@ -137,7 +137,7 @@ def main(options: Options) -> int | None:
         for name, measured in (numbers | {"gain of the denoising VAE": gain}).items()
     }
     opening.write_json(place / "result.json", result | {"protocol": protocol})
-    chosen = run_images.spread(dataset.test._replace(images=np.arange(len(clean))), 14).images
+    chosen = run_images.spread(dataset.test._replace(examples=np.arange(len(clean))), 14).examples
     title = f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}"
     draw(
         place / "denoise.png",

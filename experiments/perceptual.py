@@ -81,7 +81,7 @@ def main(options: Options) -> int | None:
     xs = evaluate.held_out(dataset.test, config.binarization(settings))
     labels = np.asarray(dataset.test.labels)
 
-    likelihood, outputs = densities.likelihood_of(options.model, dataset.train.images.shape[1:])
+    likelihood, outputs = densities.likelihood_of(options.model, dataset.train.examples.shape[1:])
     encoder, decoder = build.pair_of(options.model)(Normal.parameters((options.model.latent,)), outputs)
     parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "prior": standard_normal((options.model.latent,))}
     models = {
@@ -102,7 +102,7 @@ def main(options: Options) -> int | None:
     opening.write_json(
         place / "result.json", {"images": measured, "protocol": _protocol(options, dataset, spread, len(xs))}
     )
-    chosen = run_images.spread(dataset.test._replace(images=np.arange(len(xs))), SHOWN).images
+    chosen = run_images.spread(dataset.test._replace(examples=np.arange(len(xs))), SHOWN).examples
     labelled_rows(
         place / "perceptual.png",
         [(name, made[chosen]) for name, made in images.items()],
@@ -165,7 +165,7 @@ def _classifiers(options: Options, settings: config.Config, dataset: Dataset) ->
     return [
         classifier(
             key,
-            jnp.asarray(dataset.train.images),
+            jnp.asarray(dataset.train.examples),
             labels,
             prepare=build.prepare_of(settings),
             epochs=options.classifier_epochs,

@@ -84,7 +84,7 @@ def main(options: Options) -> int | None:
     config_check.check(settings)
     dataset = opening.data_of(settings)
     check_data(settings, dataset)
-    model = build.model_of(settings, dataset.train.images.shape[1:])
+    model = build.model_of(settings, dataset.train.examples.shape[1:])
     place = new_folder(options.folder)
     betas = sorted(options.betas)
 
@@ -111,7 +111,7 @@ def main(options: Options) -> int | None:
         "draws": options.num_samples,
         "seeds": [options.seed + s for s in range(options.num_seeds)],
         "standard_error": "over seeds",
-        "examples": {name: len(getattr(dataset, name).images) for name in SPLITS},
+        "examples": {name: len(getattr(dataset, name).examples) for name in SPLITS},
         "units": "nats per example",
         "models_in_one_program": len(betas) * options.num_seeds,
         "training_seconds": seconds,
@@ -201,7 +201,7 @@ def train_grid(settings: config.Config, model: VAE, dataset: Dataset, betas: lis
     Raises:
         Diverged: a term is not finite.
     """
-    images = dataset.train.images
+    images = dataset.train.examples
     per_epoch = len(images) // settings.batch_size
     states, keys = _start(settings, model, images, num_steps=settings.epochs * per_epoch)
     states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(betas), *leaf.shape)), states)

@@ -1,7 +1,10 @@
-"""Train a VAE on one data set: `python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3`."""
+"""Train a VAE on one data set: `python -m experiments.train --data mnist --model.latent 20 --optimizer.lr 1e-3`.
 
-from jaxvae.run.command import command
-from jaxvae.run.launch import Options, main
+The same as `jaxvae train`.
+"""
+
+from jaxvae.recipes.plain import KIND
+from jaxvae.run.launch import train
 
 if __name__ == "__main__":
-    command(main, Options)
+    train(KIND)

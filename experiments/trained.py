@@ -30,7 +30,7 @@ def trained(settings: config.Config, model: VAE, dataset: Dataset, *, label: str
     Raises:
         Diverged: a term is not finite.
     """
-    images = dataset.train.images
+    images = dataset.train.examples
     per_epoch = len(images) // settings.batch_size
     num_steps = settings.epochs * per_epoch
     state = opening.initial_state(settings, model, images.shape[1:], num_steps=num_steps, images=images)

@@ -17,6 +17,7 @@ from .draws import doubly_reparameterized, pathwise, score_function, sticking_th
 from .evaluation import log_likelihood
 from .model import VAE, Terms, autoencoder, standard_normal, vae
 from .models import generalized_doubly_reparameterized
+from .run.fit import fit
 from .run.folder.opening import load
 from .run.scikit import VAEEstimator
 from .types import Network
@@ -38,6 +39,7 @@ __all__ = [
     "draws",
     "elbo",
     "evaluation",
+    "fit",
     "flows",
     "generalized_doubly_reparameterized",
     "iwae_bound",

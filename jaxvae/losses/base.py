@@ -4,7 +4,7 @@ A loss may weigh, cap or anneal the terms; the "bound" among its metrics never i
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,26 @@ from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Key, Params
 
 Metrics = dict[str, Array]
+
+
+def alone(tree: Any) -> Any:
+    """The tree itself: one device has the whole batch."""
+    return tree
+
+
+class Shared(NamedTuple):
+    """How a batch lies on the devices: on one device, which has all of it, each function is the identity.
+
+    A loss that looks at many examples at once (an aggregated posterior, a permutation of codes) looks at `rows(z)`. A
+    gradient through `rows`, averaged over the devices, is that of one device.
+    """
+
+    average: Callable[[Any], Any] = alone  # a tree of means over this device's part of the batch -> over all of it
+    rows: Callable[[Any], Any] = alone  # a tree of this device's rows [b, ...] -> of all devices' rows [B, ...]
+    part: Callable[[Any], Any] = alone  # a tree of all rows [B, ...] -> of this device's rows [b, ...]
+
+
+ALONE = Shared()
 
 
 class Loss(Protocol):

@@ -8,16 +8,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae.bounds import average, draw_terms
-from jaxvae.losses.base import Loss, Metrics
+from jaxvae.losses.base import ALONE, Loss, Metrics, Shared
 from jaxvae.model import VAE
 from jaxvae.types import Array, Key, Params
 
 Cost = Callable[[Array, Array], Array]  # (kl [L] averaged over the batch, step []) -> the price of the latent part, []
 
 
-def negative_elbo(
-    model: VAE, cost: Cost, *, num_samples: int = 1, across: Callable[[Any], Any] = lambda tree: tree
-) -> Loss:
+def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Shared = ALONE) -> Loss:
     """The ELBO with another price for its divergence: free bits, or a capacity.
 
     -1/B Σ_b E[ln p(x_b|z)] + cost(1/B Σ_b kl_b)
@@ -26,7 +24,7 @@ def negative_elbo(
         model: the model.
         cost: of the mean divergence of each latent group, `free_bits(4.0)` for instance.
         num_samples: the draws that the expectation is averaged over.
-        across: `jaxvae.training.average` where devices share the batch, for the mean over all of it.
+        shared: how the batch lies on the devices, for the mean over all of it.
 
     Returns:
         The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path.
@@ -43,7 +41,7 @@ def negative_elbo(
             lambda values: jnp.mean(values, axis=0), jax.vmap(of_example, (0, None, 0))(keys, params, xs)
         )
         # The price at the mean of the whole batch, and its slope there: no gradient has to cross the devices.
-        price, slope = jax.value_and_grad(cost)(jax.lax.stop_gradient(across(kl)), step)
+        price, slope = jax.value_and_grad(cost)(jax.lax.stop_gradient(shared.average(kl)), step)
         value = price + jnp.sum(slope * (kl - jax.lax.stop_gradient(kl))) - log_likelihood
         metrics = {"bound": bound, "log_likelihood": log_likelihood, "kl": jnp.sum(kl)}
         return value, (extra, metrics)

@@ -2,7 +2,7 @@
 
 from jaxvae.models.auxiliary import DrawnPosterior, auxiliary_vae
 from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, nearest, perplexity, revived
-from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all
+from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all, with_planes
 from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.models.dequantized import dequantized
 from jaxvae.models.generalized import generalized_doubly_reparameterized
@@ -60,4 +60,5 @@ __all__ = [
     "the_same_for_all",
     "visible_quadrants",
     "vq_vae",
+    "with_planes",
 ]

@@ -217,3 +217,23 @@ def reading_both(network: Network) -> Network:
         lambda key, first, second: network.init(key, both(first, second)),
         lambda params, first, second: network.apply(params, both(first, second)),
     )
+
+
+def with_planes(encoder: Network) -> Network:
+    """A convolutional encoder that reads a vector too, as planes of the image, each of one number.
+
+    Args:
+        encoder: of an image [H, W, C + D].
+
+    Returns:
+        The encoder of an image [H, W, C] and a vector [D].
+    """
+
+    def both(image: Array, vector: Array) -> Array:
+        planes = jnp.broadcast_to(vector[None, None], (*image.shape[:2], len(vector)))
+        return jnp.concatenate([image, planes], axis=-1)
+
+    return Network(
+        lambda key, image, vector: encoder.init(key, both(image, vector)),
+        lambda params, image, vector: encoder.apply(params, both(image, vector)),
+    )

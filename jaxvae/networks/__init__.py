@@ -18,6 +18,7 @@ from jaxvae.networks.layers import (
     product,
 )
 from jaxvae.networks.pairs import (
+    MAPS,
     conv_decoder,
     conv_encoder,
     conv_pair,
@@ -32,6 +33,7 @@ from jaxvae.networks.pairs import (
 )
 
 __all__ = [
+    "MAPS",
     "Activation",
     "ConvDecoder",
     "ConvEncoder",

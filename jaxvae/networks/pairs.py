@@ -16,6 +16,7 @@ from jaxvae.networks.layers import Free as Free  # an output of the networks, na
 from jaxvae.types import Array, Network, Params
 
 SMALL, IWAE = 400, 200  # units in a hidden layer of the two fully connected pairs
+MAPS = (32, 64)  # feature maps of the convolutional pairs, after each halving of the image
 
 
 def mlp(hidden: Sequence[int], outputs: Outputs, *, activation: Activation = nn.relu) -> Network:
@@ -130,29 +131,36 @@ def in_bfloat16(network: Network) -> Network:
     return Network(network.init, apply)
 
 
-def small_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = SMALL) -> tuple[Network, Network]:
+def small_pair(
+    encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = SMALL, depth: int = 1
+) -> tuple[Network, Network]:
     """The well-known small network: one hidden layer of 400 units on each side, ReLU. With 20 latents, 784-400-20.
 
     Args:
         encoder_outputs: of q(z|x), for instance `Normal.parameters((20,))`.
         decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
         width: another number of units.
+        depth: another number of hidden layers.
 
     Returns:
         The encoder and the decoder.
 
     Source: the widths of the basic VAE example of PyTorch, after Kingma & Welling (2014), section 5.
     """
-    return mlp((width,), encoder_outputs), mlp((width,), decoder_outputs)
+    hidden = (width,) * depth
+    return mlp(hidden, encoder_outputs), mlp(hidden, decoder_outputs)
 
 
-def iwae_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = IWAE) -> tuple[Network, Network]:
+def iwae_pair(
+    encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int = IWAE, depth: int = 2
+) -> tuple[Network, Network]:
     """The one-layer network of the IWAE paper: two hidden layers of 200 units, tanh. With 50 latents, 784-200-200-50.
 
     Args:
         encoder_outputs: of q(z|x), for instance `Normal.parameters((50,))`.
         decoder_outputs: of p(x|z), for instance `Bernoulli.parameters((28, 28, 1))`.
         width: another number of units, in every layer.
+        depth: another number of hidden layers.
 
     Returns:
         The encoder and the decoder.
@@ -160,49 +168,58 @@ def iwae_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, width: int 
     Source: Burda, Grosse & Salakhutdinov (2016), section 5.
     """
     encoder, decoder = (
-        mlp((width, width), outputs, activation=nn.tanh) for outputs in (encoder_outputs, decoder_outputs)
+        mlp((width,) * depth, outputs, activation=nn.tanh) for outputs in (encoder_outputs, decoder_outputs)
     )
     return encoder, decoder
 
 
-def conv_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+def conv_pair(
+    encoder_outputs: Outputs, decoder_outputs: Outputs, *, maps: Sequence[int] = MAPS, blocks: int = 0
+) -> tuple[Network, Network]:
     """A small convolutional pair for images of any size: 32 and 64 maps, GELU, group normalisation.
 
     Args:
         encoder_outputs: of q(z|x).
         decoder_outputs: of p(x|z), shapes [H, W, ...].
+        maps: feature maps after each halving of the image.
+        blocks: residual blocks at each size.
 
     Returns:
         The encoder and the decoder.
     """
-    encoder = conv_encoder((32, 64), encoder_outputs, activation=nn.gelu, normalise=True)
-    decoder = conv_decoder((64, 32), decoder_outputs, activation=nn.gelu, normalise=True)
+    encoder = conv_encoder(maps, encoder_outputs, activation=nn.gelu, normalise=True, blocks=blocks)
+    decoder = conv_decoder(maps[::-1], decoder_outputs, activation=nn.gelu, normalise=True, blocks=blocks)
     return encoder, decoder
 
 
-def residual_pair(encoder_outputs: Outputs, decoder_outputs: Outputs) -> tuple[Network, Network]:
+def residual_pair(
+    encoder_outputs: Outputs, decoder_outputs: Outputs, *, maps: Sequence[int] = MAPS, blocks: int = 1
+) -> tuple[Network, Network]:
     """A small residual pair for images of any size: `conv_pair` with a residual block at each of its sizes.
 
     Args:
         encoder_outputs: of q(z|x).
         decoder_outputs: of p(x|z), shapes [H, W, ...].
+        maps: feature maps after each halving of the image.
+        blocks: residual blocks at each size.
 
     Returns:
         The encoder and the decoder.
 
     Source: He et al. (2016), Deep residual learning for image recognition, section 3.
     """
-    encoder = conv_encoder((32, 64), encoder_outputs, activation=nn.gelu, normalise=True, blocks=1)
-    decoder = conv_decoder((64, 32), decoder_outputs, activation=nn.gelu, normalise=True, blocks=1)
-    return encoder, decoder
+    return conv_pair(encoder_outputs, decoder_outputs, maps=maps, blocks=blocks)
 
 
-def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, blocks: int = 0) -> tuple[Network, Network]:
+def maps_pair(
+    encoder_outputs: Outputs, decoder_outputs: Outputs, *, maps: Sequence[int] = MAPS, blocks: int = 0
+) -> tuple[Network, Network]:
     """`conv_pair` between an image and a smaller image: [H, W, C] to [H/4, W/4, features], and back.
 
     Args:
         encoder_outputs: shapes [h, w, features] with h and w a quarter of H and W, rounded up.
         decoder_outputs: of p(x|z), shapes [H, W, ...].
+        maps: feature maps after each halving, two of them.
         blocks: residual blocks at each size.
 
     Returns:
@@ -217,8 +234,8 @@ def maps_pair(encoder_outputs: Outputs, decoder_outputs: Outputs, *, blocks: int
     Source: van den Oord, Vinyals & Kavukcuoglu, "Neural Discrete Representation Learning" (2017), section 4.1, with
     fewer maps.
     """
-    encoder = MapsEncoder((32, 64), tuple(encoder_outputs.items()), nn.gelu, True, blocks)
-    decoder = MapsDecoder((64, 32), tuple(decoder_outputs.items()), nn.gelu, True, blocks)
+    encoder = MapsEncoder(tuple(maps), tuple(encoder_outputs.items()), nn.gelu, True, blocks)
+    decoder = MapsDecoder(tuple(maps)[::-1], tuple(decoder_outputs.items()), nn.gelu, True, blocks)
     return pure(encoder), pure(decoder)
 
 

@@ -83,7 +83,7 @@ def main(options: Options) -> int | None:
     if isinstance(without, int):
         return without
     binarize = config.binarization(run.config)
-    chosen = Split(as_seen.test.images[as_seen.test.labels == options.held_out_class], None)
+    chosen = Split(as_seen.test.examples[as_seen.test.labels == options.held_out_class], None)
     xs = evaluate.held_out(spread(chosen, options.examples), binarize)
     own = data_of(without.config)._replace(name=f"{as_seen.name} without class {options.held_out_class}")
     compare(options, without, own, xs, name=f"class {options.held_out_class}", binarisation=binarize)
@@ -111,8 +111,8 @@ def other_images(run: Run, name: str) -> tuple[Split, config.Binarize]:
         binarize = "dynamic"  # the run's own pixels are zeros and ones already
     data = dataclasses.replace(run.config.data, name=name, split=None, binarize=binarize)
     other = data_of(dataclasses.replace(run.config, data=data))
-    if other.test.images.shape[1:] != run.image_shape:
-        theirs, own = (" x ".join(map(str, shape)) for shape in (other.test.images.shape[1:], run.image_shape))
+    if other.test.examples.shape[1:] != run.image_shape:
+        theirs, own = (" x ".join(map(str, shape)) for shape in (other.test.examples.shape[1:], run.image_shape))
         raise RunError(f"{name} has images of {theirs}, and the run of {own}: choose a data set of the run's size")
     return other.test, binarize
 
@@ -164,7 +164,7 @@ def _arrays_without(dataset: Dataset, left_out: int) -> dict[str, np.ndarray]:
         split = getattr(dataset, part)
         if split is not None:
             kept = split.labels != left_out
-            arrays |= {part: split.images[kept], f"{part}_labels": split.labels[kept]}
+            arrays |= {part: split.examples[kept], f"{part}_labels": split.labels[kept]}
     return arrays
 
 

@@ -64,9 +64,9 @@ def main(options: Options) -> None:
     if not options.lr > 0:
         raise RunError(f"--lr {options.lr} must be positive")
     run, dataset = open_examined(options.run, ("vq",))
-    if len(dataset.train.images) < options.batch_size:
+    if len(dataset.train.examples) < options.batch_size:
         raise RunError(
-            f"--batch-size {options.batch_size} is more than the {len(dataset.train.images)} training images"
+            f"--batch-size {options.batch_size} is more than the {len(dataset.train.examples)} training images"
         )
     parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
     codes = {name: _in_parts(_encoded, run, part, f"codes, {name}") for name, part in parts.items() if part is not None}

@@ -63,7 +63,7 @@ def main(options: Options) -> None:
     if options.tsne_examples != 0:
         at_least(10, tsne_examples=options.tsne_examples)
     run, dataset = open_examined(options.run, without=DISCRETE)
-    if options.neighbours > min(options.train_examples, len(dataset.train.images)):
+    if options.neighbours > min(options.train_examples, len(dataset.train.examples)):
         raise RunError(f"--neighbours {options.neighbours} is more than the training images to choose from")
     place = run.folder / "figures"
     test, labels = seen(run, dataset.test, options.test_examples)
@@ -112,7 +112,7 @@ def main(options: Options) -> None:
         numbers=numbers,
         protocol={
             "codes_npy": "posterior means, float32; the rows of each split are under rows",
-            "train_examples": min(options.train_examples, len(dataset.train.images)),
+            "train_examples": min(options.train_examples, len(dataset.train.examples)),
             "test_examples": len(test),
             "neighbours": options.neighbours,
             "distance": "Euclidean",
@@ -136,14 +136,16 @@ def _write_codes(run: Run, dataset: Dataset) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {}
     parts: list[np.ndarray] = []
     count = 0
-    with tqdm(total=sum(len(split.images) for split in splits.values() if split), desc="codes", unit=" images") as bar:
+    with tqdm(
+        total=sum(len(split.examples) for split in splits.values() if split), desc="codes", unit=" images"
+    ) as bar:
         for name, split in splits.items():
             if split is None:
                 continue
-            rows[name] = [count, count + len(split.images)]
-            count += len(split.images)
-            for begin in range(0, len(split.images), 1000):
-                images = held_out(Split(split.images[begin : begin + 1000], None), binarization(run.config))
+            rows[name] = [count, count + len(split.examples)]
+            count += len(split.examples)
+            for begin in range(0, len(split.examples), 1000):
+                images = held_out(Split(split.examples[begin : begin + 1000], None), binarization(run.config))
                 parts.append(run_images.encode(run.model, run.params, images))
                 bar.update(len(images))
     unfinished = run.folder / ".codes.npy.unfinished"

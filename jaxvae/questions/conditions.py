@@ -93,7 +93,7 @@ def main(options: Options) -> None:
         text=_text(by_class),
         numbers=numbers,
         protocol={
-            "examples": len(split.images),
+            "examples": len(split.examples),
             "nll_k": options.num_samples,
             "baseline": str(options.baseline),
             "standard_error": "over test images",

@@ -62,7 +62,7 @@ def main(options: Options) -> None:
     xs, _ = seen(run, dataset.test, options.examples)
     key_hidden, key_chain = jax.random.split(jax.random.key(options.seed))
     observed = _observed(key_hidden, len(xs), run.image_shape, options)
-    mean = jnp.asarray(mean_image(dataset.train.images), jnp.float32)
+    mean = jnp.asarray(mean_image(dataset.train.examples), jnp.float32)
     start = jnp.where(observed, xs, mean[None])
 
     squares: dict[str, list[np.ndarray]] = {MEAN: [], DRAW: [], AVERAGE: []}

@@ -14,8 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxvae.run import RunError
-from jaxvae.run.command import sentence_of
 from jaxvae.run.data import DataError
+from jaxvae.run.failures import sentence_of
 
 HEARTBEAT_SECONDS = 30  # after which a process that is silent is given up
 Answer = TypeVar("Answer")

@@ -1,36 +1,48 @@
-"""A training run from its options to its report."""
+"""A training run from its options to its report, of any kind of VAE."""
 
 import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
 
-from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, config_check, evaluate, hosts, train
+from jaxvae.run import RunError, evaluate, fits, hosts
+from jaxvae.run.choice import EVERYDAY, differences, from_dict, to_dict
+from jaxvae.run.command import command
+from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
-from jaxvae.run.figures import images
-from jaxvae.run.folder import config_file, lock, opening
+from jaxvae.run.figures import history
+from jaxvae.run.folder import about as about_file
+from jaxvae.run.folder import config_file, lock
+from jaxvae.run.folder.files import write_json
 from jaxvae.run.hosts import Hosts
+from jaxvae.run.options.words import PHRASES
+from jaxvae.run.ranges import check_ranges
+from jaxvae.run.recipe import Asked, Kind, Plan, Recipe, about
 from jaxvae.run.report import report
+from jaxvae.run.start import first_progress
+from jaxvae.run.steps import step_of
+from jaxvae.run.train import Diverged, check_size
+from jaxvae.run.train import train as trained_by
 
 
 @dataclass(frozen=True)
-class Options(config.Config):
-    """Train a variational auto-encoder, evaluate it, and write a report into a run folder."""
+class Place:
+    """Where a run goes, and on what: what the command line has beside a kind's configuration."""
 
     runs: Path = Path("runs")
     """Where run folders are made."""
-    name: str | None = None
+    name: Annotated[str | None, EVERYDAY] = None
     """The run's name; by default the data set, the network and the time."""
-    resume: bool = False
+    resume: Annotated[bool, EVERYDAY] = False
     """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
     devices: int | Literal["all"] | None = None
     """How many devices share every batch, or all there are; the numbers are those of one, but for rounding. By default
@@ -39,91 +51,182 @@ class Options(config.Config):
     """Several processes."""
 
 
-def main(options: Options) -> int:
+def options_of(kind: Kind) -> type:
+    """The command line of a kind: its configuration and a place.
+
+    Args:
+        kind: any.
+
+    Returns:
+        A dataclass that inherits both.
+    """
+    return dataclass(frozen=True)(type("Options", (kind.config, Place), {"__doc__": kind.config.__doc__}))
+
+
+def train(kind: Kind, words: Sequence[str] | None = None) -> None:
+    """Train a kind of VAE by the command line, and end the process: what a script of your own calls.
+
+    Args:
+        kind: any.
+        words: of the command line; by default those of the process.
+    """
+    given = list(sys.argv[1:] if words is None else words)
+    line = shlex.join(["jaxvae", "train", *([] if kind.name == "plain" else [kind.name]), *given])
+    command(partial(run, kind, line=line), options_of(kind), program=f"jaxvae train {kind.name}", words=given)
+
+
+def run(kind: Kind, options: Any, *, line: str = "") -> int:
     """Train, evaluate, draw, report.
 
     Args:
-        options: of the command line.
+        kind: of the run.
+        options: of the command line, made by `options_of(kind)`.
+        line: the command line, for the report.
 
     Returns:
         The exit code: 0, 1 where the loss diverged, 128 + the signal's number where a signal stopped the run.
     """
-    settings = config.Config(**{name: getattr(options, name) for name in config.Config.__dataclass_fields__})
-    config_check.check(settings)
+    config = kind.config(**{item.name: getattr(options, item.name) for item in fields(kind.config)})
+    check(config)
     hosts.join(options.hosts)
-    place, settings = _agreed(options, settings)
-    devices = _devices(options, settings)
+    place, config = _agreed(kind, options, config)
+    devices = _devices(options, config)
     with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
-        return _train(options, settings, place, devices)
+        return _train(kind, options, config, place, devices, line)
 
 
-def _train(options: Options, settings: config.Config, place: Path, devices: list[jax.Device]) -> int:
-    """All that `main` does once it is known where, on what and with whom."""
-    dataset = hosts.together(lambda: _data(settings))
-    model = build.model_of(settings, dataset.train.images.shape[1:])
-    with ExitStack() as held:
-        hosts.together(
-            lambda: held.enter_context(_begun(options, settings, place, dataset)) if hosts.is_first() else None
+def check(config: Any) -> None:
+    """Refuse a configuration that cannot be, whatever the data.
+
+    Args:
+        config: of a run.
+
+    Raises:
+        RunError: the first impossible value or combination, and what to do.
+    """
+    check_ranges(config)
+    fits.check(config, PHRASES)
+    if config.batch_size % config.accumulate:
+        raise RunError(
+            f"--batch-size {config.batch_size} cannot be taken in --accumulate {config.accumulate} parts of one size"
         )
-        return _run(settings, place, model, dataset, devices)
+    if config.num_seeds > 1 and config.data.stream == "yes":
+        raise RunError(
+            f"--num-seeds {config.num_seeds} visits the data in as many orders at once: leave out --data.stream yes"
+        )
+
+
+def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
+    """Refuse data that does not fit, and a step that cannot be: by its shapes, before anything is begun.
+
+    Args:
+        recipe: of the run.
+        course: of the run.
+        dataset: its data.
+
+    Raises:
+        RunError: what is wrong, as a sentence.
+    """
+    check_size(course, dataset)
+    recipe.check(dataset)
+    per_epoch = dataset.train.size // course.batch_size
+    plan = Plan(course.epochs * per_epoch, per_epoch)
+    alone = course._replace(keys=course.keys if course.num_seeds == 1 else course.keys[0])
+    try:
+        step, state = step_of(recipe, alone, plan), first_progress
+        stored = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((course.batch_size, *leaf.shape[1:]), leaf.dtype),
+            recipe.stored(dataset.train),
+        )
+
+        def one(keys: Any, batch: Any) -> Any:
+            return step(state(recipe, alone, plan.num_steps).state, keys, jax.vmap(recipe.prepare)(keys, batch))
+
+        jax.eval_shape(one, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), course.batch_size)), stored)
+    except (ValueError, NotImplementedError) as error:
+        raise error if isinstance(error, RunError) else RunError(str(error)) from error
+
+
+def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax.Device], line: str) -> int:
+    """All that `run` does once it is known where, on what and with whom."""
+    course = config.course()
+
+    def begin() -> tuple[Dataset, Recipe]:
+        dataset = kind.data(config)
+        recipe = kind.recipe(config, about(dataset))
+        check_data(recipe, course, dataset)
+        return dataset, recipe
+
+    dataset, recipe = hosts.together(begin)
+    with ExitStack() as held:
+        entered = _begun(kind, options, config, place, dataset, line)
+        hosts.together(lambda: held.enter_context(entered) if hosts.is_first() else None)
+        return _run(config, recipe, course, place, dataset, devices)
 
 
 @contextmanager
-def _begun(options: Options, settings: config.Config, place: Path, dataset: Dataset) -> Iterator[None]:
+def _begun(kind: Kind, options: Any, config: Any, place: Path, dataset: Dataset, line: str) -> Iterator[None]:
     """The run's folder, begun or gone on with, and no other process in it."""
     place.mkdir(parents=True, exist_ok=True)
     with lock.alone_in(place):
         if not options.resume:
             if (place / "config.json").exists():
                 raise RunError(f"{place} was begun by another process at the same time: give another --name")
-            line = shlex.join(["python", "-m", "experiments.train", *sys.argv[1:]])
-            config_file.write(settings, place / "config.json", command=line)
-        opening.write_json(place / "shape.json", dataset.train.images.shape[1:])
-        print(f"{dataset.name}: {len(dataset.train.images):,} training images; the run is {place}", flush=True)
+            config_file.write(kind, config, place / "config.json", command=line)
+        about_file.write(about(dataset), place / "about.json")
+        print(f"{dataset.name}: {dataset.train.size:,} training examples; the run is {place}", flush=True)
         yield
 
 
-def _run(settings: config.Config, place: Path, model: VAE, dataset: Dataset, devices: list[jax.Device]) -> int:
+def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Dataset, devices: list[jax.Device]) -> int:
     """Train, evaluate, draw, report; only the first of several processes writes."""
     try:
-        trained = train.train(settings, place, model, dataset, devices=devices)
-    except train.Diverged as error:
-        print(
-            f"error: {error}. The last good checkpoint is kept in {place / 'checkpoints'}; "
-            "try a lower --optimizer.lr, or --optimizer.clip 1",
-            file=sys.stderr,
-        )
+        trained = trained_by(recipe, course, dataset, folder=place, devices=devices)
+    except Diverged as error:
+        kept = any((place / "checkpoints").glob("[0-9]*"))
+        good = f"The last good checkpoint is kept in {place / 'checkpoints'}" if kept else "There is no checkpoint yet"
+        print(f"error: {error}. {good}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
         return 1
     if trained.stopped_by is not None:
         step = int(np.ravel(trained.state.step)[0])
         print(f"stopped and saved at step {step}; go on with --name {place.name} --resume")
         return 128 + trained.stopped_by
 
-    params = opening.evaluated_params(trained.state)
-    speed = {
+    asked = Asked(config.evaluation.num_samples, config.evaluation.examples, devices, "" if hosts.is_first() else None)
+    protocol = {
+        "seeds": config.seeds,
+        "precision": config.precision,
+        "steps": int(np.ravel(trained.state.step)[0]),
         "devices": len(devices),
         "processes": jax.process_count(),
         "wall_seconds": trained.seconds,
-        "images_per_second": trained.images_per_second,
+        "examples_per_second": _finite(trained.examples_per_second),
     }
-    result = evaluate.result(settings, model, params, dataset, speed, devices=devices)
+    result = evaluate.result(recipe, course, trained.params, dataset, asked, protocol=protocol)
     if not hosts.is_first():
         return 0
-    opening.write_json(place / "result.json", result)
-    first = params if settings.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], params)
-    images.draw(place, settings, model, first, dataset)
+    write_json(place / "result.json", result)
+    figures = place / "figures"
+    figures.mkdir(exist_ok=True)
+    history.draw(place)
+    first = trained.params if course.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], trained.params)
+    recipe.draw(figures, first, dataset)
     page = report.write(place)
     _print_result(result)
     print(f"report: {page}")
     return 0
 
 
-def _devices(options: Options, settings: config.Config) -> list[jax.Device]:
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _devices(options: Any, config: Any) -> list[jax.Device]:
     """The devices that the options ask for, of all processes."""
     there = jax.devices()
     several = jax.process_count() > 1
     asked = options.devices or ("all" if several else 1)
-    count = len(there) if asked == "all" else asked
+    count = len(there) if isinstance(asked, str) else asked
     if several and count != len(there):
         raise RunError(
             f"--devices {count} leaves out some of the {len(there)} devices that these {jax.process_count()} processes "
@@ -131,56 +234,48 @@ def _devices(options: Options, settings: config.Config) -> list[jax.Device]:
         )
     if not 1 <= count <= len(there):
         raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
-    if settings.batch_size % (count * settings.accumulate):
-        each = count * settings.accumulate
+    each = count * config.accumulate
+    if config.batch_size % each:
         raise RunError(
-            f"--batch-size {settings.batch_size} must be a multiple of the {count} devices that share it"
-            f"{f', times --accumulate {settings.accumulate}' if settings.accumulate > 1 else ''}: "
-            f"{max(1, settings.batch_size // each) * each} for instance"
+            f"--batch-size {config.batch_size} must be a multiple of the {count} devices that share it"
+            f"{f', times --accumulate {config.accumulate}' if config.accumulate > 1 else ''}: "
+            f"{max(1, config.batch_size // each) * each} for instance"
         )
-    if count > 1 and settings.num_seeds > 1:
-        raise RunError(f"--num-seeds {settings.num_seeds} trains its seeds on one device: leave out --devices")
+    if count > 1 and config.num_seeds > 1:
+        raise RunError(f"--num-seeds {config.num_seeds} trains its seeds on one device: leave out --devices")
     return there[:count]
 
 
-def _agreed(options: Options, settings: config.Config) -> tuple[Path, config.Config]:
+def _agreed(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
     """`_run_folder` as the first process finds it, which alone reads and writes the folder."""
 
     def decide() -> str:
-        place, found = _run_folder(options, settings)
-        return json.dumps([str(place), config_file.to_text(found)])
+        place, found = _run_folder(kind, options, config)
+        return json.dumps([str(place), to_dict(found)])
 
     place, found = json.loads(hosts.decided(decide))
-    return Path(place), config_file.from_text(found)
+    return Path(place), from_dict(kind.config, found)
 
 
-def _data(settings: config.Config) -> Dataset:
-    """The data set of the run, once it is known to fit the configuration."""
-    dataset = opening.data_of(settings)
-    train.check_data(settings, dataset)
-    return dataset
-
-
-def _run_folder(options: Options, settings: config.Config) -> tuple[Path, config.Config]:
+def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
     """The run's folder, and its configuration: the stored one where the run goes on."""
     if options.name is None:
         if options.resume:
             raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
-        data = Path(settings.data.name).stem.replace(":", "-")
-        name = f"{data}-{settings.model.network}-{time.strftime('%Y%m%d-%H%M%S')}"
-        return options.runs / name, settings
+        data = Path(config.data.name).stem.replace(":", "-")
+        return options.runs / f"{data}-{kind.name}-{time.strftime('%Y%m%d-%H%M%S')}", config
     place = options.runs / options.name
     there = {path.name for path in place.iterdir()} if place.is_dir() else set()
     killed_at_its_start = lock.NAME in there and there <= {lock.NAME, "config.json.tmp"}
     if not place.exists() or killed_at_its_start:
         if options.resume:
             raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")
-        return place, settings
+        return place, config
     if not options.resume:
         raise RunError(f"{place} exists already: give --resume to go on with it, or another --name")
-    stored = config_file.read(place / "config.json")
-    given = config.differences(settings, config.Config())
-    changed = [name for name in config.differences(settings, stored) if name in given]
+    _, stored = config_file.read(place / "config.json", kind)
+    given = differences(config, kind.config())
+    changed = [name for name in differences(config, stored) if name in given]
     if changed:
         raise RunError(
             f"{place} was begun with other values of {', '.join(changed)}: leave them out, or begin a new run"
@@ -192,14 +287,10 @@ def _names(runs: Path) -> str:
     return ", ".join(sorted(path.parent.name for path in runs.glob("*/config.json"))) or f"no runs in {runs}"
 
 
-def _print_result(result: dict) -> None:
+def _print_result(result: dict[str, Any]) -> None:
     protocol = result["protocol"]
-    print(f"{protocol['dataset']}, {protocol['split']}, binarisation {protocol['binarisation']}, test set:")
-    rows = {
-        "test_elbo": "ELBO",
-        "test_nll": f"-log p(x), k = {protocol['nll_k']}, {protocol['nll_examples']} examples",
-    }
-    for name, label in rows.items():
-        if name in result:
-            error = result[f"{name}_standard_error"]
-            print(f"  {label}: {result[name]:.2f} ± {error:.2f} nats ({protocol['standard_error']})")
+    print(f"{protocol['dataset']}, {protocol['split']}, test set:")
+    for name, unit in result["units"].items():
+        error = result[f"{name}_standard_error"]
+        spread = "" if error is None else f" ± {error:.2f}"
+        print(f"  {report.label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")

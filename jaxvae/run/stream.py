@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +93,8 @@ def batches(
         epoch, position = divmod(step, per_epoch)
         rows = share(order_of(epoch)[position : position + length])
         return jax.tree.map(lambda leaf: leaf[rows], data)
+
+    import grain  # where data streams alone: it takes a second and a half
 
     source = grain.MapDataset.source(calls).map(read)
     read_ahead = iter(source.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)))

@@ -1,9 +1,12 @@
-"""The training loop: calls of one compiled scan, with checkpoints, logs, and a clean stop at any moment."""
+"""The training loop: calls of one compiled scan, with checkpoints, logs, and a clean stop at any moment.
+
+`jaxvae.fit`, the studies and the command line all train here; only the command line's runs have a folder.
+"""
 
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +16,15 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxvae import training
-from jaxvae.model import VAE
-from jaxvae.run import RunError, evaluate, hosts, structures
-from jaxvae.run import config as configuration
+from jaxvae.run import RunError, hosts
+from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
-from jaxvae.run.folder.checkpoints import Checkpoints
-from jaxvae.run.folder.logs import Log
-from jaxvae.run.folder.opening import evaluated_params, initial_state
+from jaxvae.run.monitor import Monitor
+from jaxvae.run.patience import Progress, better, exhausted
+from jaxvae.run.recipe import Recipe
+from jaxvae.run.start import first_progress
 from jaxvae.run.steps import steps_of
+from jaxvae.types import Params
 
 
 class Diverged(RuntimeError):
@@ -31,107 +35,151 @@ class Trained(NamedTuple):
     """How training ended."""
 
     state: training.State
+    params: Params  # that are evaluated, [S, ...] for several seeds: the average, or the best, where those are kept
+    rows: list[dict[str, Any]]  # the log of this process: "step", "epoch", "train_bound", ...
     stopped_by: int | None  # the signal that stopped it before its end
     seconds: float  # of this process, compilation included
-    images_per_second: float  # in steady state: the first call of each length, which compiles, is left out
+    examples_per_second: float  # in steady state: the first call of each length, which compiles, is left out
+    best_epoch: int | None  # whose params they are, counted from one; None where no patience was asked for
 
 
 def train(
-    config: configuration.Config, folder: Path, model: VAE, dataset: Dataset, *, devices: Sequence[jax.Device] = ()
+    recipe: Recipe,
+    course: Course,
+    dataset: Dataset,
+    *,
+    folder: Path | None = None,
+    devices: Sequence[jax.Device] = (),
+    show: str | None = "training",
 ) -> Trained:
-    """Train a run to its end, from its latest checkpoint where there is one.
+    """Train to the end, from the folder's latest checkpoint where there is one.
 
-    Where several processes train it, all call this; the first reads and writes the folder.
+    Where several processes train a run, all call this; the first reads and writes the folder.
 
     Args:
-        config: of the run.
-        folder: of the run; it exists.
-        model: made by `build.model_of`.
-        dataset: the run's data.
+        recipe: of the run.
+        course: of the run.
+        dataset: of the run; without held-out data where its `valid` is None and its `test` empty.
+        folder: of the run, which exists; None for a training that is not kept.
         devices: that share every batch, of all processes; JAX's default device alone if there are not several.
+        show: the progress bar's label; None shows none.
 
     Returns:
-        The last state, and how fast it went.
+        The last state, the params to be evaluated, and how fast it went.
 
     Raises:
         Diverged: a term is not finite; the last good checkpoint stays.
         RunError: the data does not fill a batch, or a checkpoint is damaged.
     """
-    images = dataset.train.images
-    per_epoch = len(images) // config.batch_size
-    num_steps = config.epochs * per_epoch
-    state = initial_state(config, model, images.shape[1:], num_steps=num_steps, images=images)
-    first = hosts.is_first()
-    with closing(Checkpoints(folder / "checkpoints", keep=config.checkpoints.keep)) if first else nullcontext() as kept:
+    per_epoch = dataset.train.size // course.batch_size
+    num_steps = course.epochs * per_epoch
+    first, began = hosts.is_first(), time.monotonic()
+    progress = first_progress(recipe, course, num_steps, dataset.train)
+    with ExitStack() as held:
+        kept = _checkpoints(folder, course, held) if first else None
         if kept is not None and kept.latest() is not None:
-            state = kept.restore(state)
-        state = hosts.same(state)
+            progress = kept.restore(progress)
+        state, best = hosts.same(progress)
         step = int(np.ravel(state.step)[0])
-        data = structures.stored(config, dataset.train)
-        steps = steps_of(config, model, data, first_step=step, devices=devices)
+        steps = steps_of(recipe, course, recipe.stored(dataset.train), first_step=step, devices=devices)
         state = steps.placed(state)
-        monitor = evaluate.Monitor(config, model, dataset)
-        pace, began, saved = _Pace(), time.monotonic(), time.monotonic()
-        bar = tqdm(total=num_steps, initial=step, unit=" steps", desc="training", mininterval=0.2, disable=not first)
-        with closing(Log(folder, step=step)) if first else nullcontext() as log, _stop_signals() as received, bar:
-            for length in steps.lengths:
-                if hosts.any_of(received() is not None):
-                    break
-                called = time.monotonic()
-                state, metrics = steps.advance(state, length)
-                metrics = jax.device_get(steps.whole(metrics))
-                pace.count(length, time.monotonic() - called)
-                check_finite(metrics, first_step=step)
-                step += length
-                if log is not None:
-                    row = {"step": step, "epoch": step / per_epoch}
-                    row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
-                    if step % per_epoch == 0:
-                        row |= monitor(evaluated_params(steps.whole(state)))
-                    log.write(row)
-                    bar.set_postfix_str(f"epoch {step / per_epoch:.3g}, {_brief(row, monitor.name)}", refresh=False)
-                    bar.update(length)
-                if time.monotonic() - saved >= config.checkpoints.seconds:
-                    _save(kept, step, steps.whole(state))
-                    saved = time.monotonic()
-            stopped_by = (received() or signal.SIGTERM) if step < num_steps else None
+        monitor = Monitor.of(recipe, course, dataset)
+        note = _log(folder, step, held) if first else None
+        received = held.enter_context(_stop_signals()) if folder is not None else lambda: None
+        bar = held.enter_context(
+            tqdm(
+                total=num_steps, initial=step, unit=" steps", desc=show, mininterval=0.2, disable=not first or not show
+            )
+        )
+        pace, saved, rows = _Pace(), time.monotonic(), []
+        ended = exhausted(best, course.patience, step // per_epoch)
+        for length in steps.lengths if not ended else ():
+            if hosts.any_of(received() is not None):
+                break
+            called = time.monotonic()
+            state, metrics = steps.advance(state, length)
+            metrics = jax.device_get(steps.whole(metrics))
+            pace.count(length, time.monotonic() - called)
+            check_finite(metrics, first_step=step)
+            step += length
+            row: dict[str, Any] = {"step": step, "epoch": step / per_epoch}
+            row |= {f"train_{name}": np.mean(values, axis=-1).tolist() for name, values in metrics.items()}
+            if (
+                step % per_epoch == 0
+                and monitor is not None
+                and (note is not None or best is not None or folder is None)
+            ):
+                params = evaluated_params(recipe, steps.whole(state))
+                bound = monitor(params)
+                row[f"{monitor.name}_bound"] = bound.tolist()
+                if best is not None:
+                    best = better(best, params, hosts.same(bound), step // per_epoch, course.patience)
+                    ended = exhausted(best, course.patience, step // per_epoch)
+            rows.append(row)
+            if note is not None:
+                note(row)
+            bar.set_postfix_str(_brief(row, step / per_epoch, monitor), refresh=False)
+            bar.update(length)
+            if time.monotonic() - saved >= course.save_seconds:
+                _save(kept, step, Progress(steps.whole(state), best))
+                saved = time.monotonic()
+            if ended:
+                break
+        stopped_by = (received() or signal.SIGTERM) if step < num_steps and not ended else None
         state = steps.whole(state)
-        _save(kept, step, state)
-    rate = pace.steps_per_second() * config.batch_size * config.num_seeds
-    return Trained(state, stopped_by, time.monotonic() - began, rate)
+        _save(kept, step, Progress(state, best))
+    params = evaluated_params(recipe, state) if best is None else best.params
+    rate = pace.steps_per_second() * course.batch_size * course.num_seeds
+    chosen = int(best.epoch) if best is not None and course.num_seeds == 1 else None
+    return Trained(state, params, rows, stopped_by, time.monotonic() - began, rate, chosen)
 
 
-def check_data(config: configuration.Config, dataset: Dataset) -> None:
-    """Refuse what the configuration and the data cannot be together.
+def evaluated_params(recipe: Recipe, state: training.State) -> Params:
+    """The parameters that are evaluated: complete, and the moving average where one is kept.
 
     Args:
-        config: of a run.
+        recipe: of the run.
+        state: of training.
+
+    Returns:
+        The params.
+    """
+    return recipe.whole(state.params if state.average is None else state.average, state.extra)
+
+
+def check_size(course: Course, dataset: Dataset) -> None:
+    """Refuse data that does not fill a batch.
+
+    Args:
+        course: of a run.
         dataset: its data.
 
     Raises:
-        RunError: a batch is larger than the data, the warm-up longer than the run, pixels are grey for a Bernoulli, or
-            labels are missing.
+        RunError: it does not.
     """
-    per_epoch = len(dataset.train.images) // config.batch_size
-    if per_epoch < 1:
+    if dataset.train.size < course.batch_size:
         raise RunError(
-            f"{len(dataset.train.images)} training examples do not fill a batch of {config.batch_size}: "
+            f"{dataset.train.size} training examples do not fill a batch of {course.batch_size}: "
             "give a smaller --batch-size"
         )
-    if config.optimizer.warmup_steps >= config.epochs * per_epoch:
-        raise RunError(
-            f"--optimizer.warmup-steps {config.optimizer.warmup_steps} is not shorter than the run of "
-            f"{config.epochs * per_epoch} steps ({config.epochs} epochs of {per_epoch}): "
-            "warm up for less, or train longer"
-        )
-    structures.check_labels(config, dataset)
-    if config.model.likelihood in configuration.BINARY and configuration.binarization(config) == "none":
-        pixels = dataset.test.images
-        if np.any((pixels != 0) & (pixels != (255 if pixels.dtype == np.uint8 else 1))):
-            raise RunError(
-                f"{dataset.name} has grey pixels, for which a Bernoulli has no density: give --data.binarize dynamic "
-                "(or static, threshold), or --model.likelihood continuous-bernoulli"
-            )
+
+
+def _checkpoints(folder: Path | None, course: Course, held: ExitStack) -> Any:
+    """Of a run with a folder; Orbax is imported for it alone."""
+    if folder is None:
+        return None
+    from jaxvae.run.folder.checkpoints import Checkpoints
+
+    return held.enter_context(closing(Checkpoints(folder / "checkpoints", keep=course.keep)))
+
+
+def _log(folder: Path | None, step: int, held: ExitStack) -> Callable[[dict[str, Any]], None] | None:
+    """Of a run with a folder; TensorBoard's writer is imported for it alone."""
+    if folder is None:
+        return None
+    from jaxvae.run.folder.logs import Log
+
+    return held.enter_context(closing(Log(folder, step=step))).write
 
 
 class _Pace:
@@ -151,12 +199,13 @@ class _Pace:
         return self._steps / self._seconds if self._seconds else float("nan")
 
 
-def _save(checkpoints: Checkpoints | None, step: int, state: training.State) -> None:
+def _save(checkpoints: Any, step: int, progress: Progress) -> None:
     """Save a state that is good, where this process does: an update can overflow after the last loss that showed it."""
-    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves((state.params, state.extra))):
+    good = jax.tree.leaves((progress.state.params, progress.state.extra))
+    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in good):
         raise Diverged(f"the update of step {step} is not finite: it overflowed the parameters")
     if checkpoints is not None:
-        checkpoints.save(step, state)
+        checkpoints.save(step, progress)
 
 
 def check_finite(metrics: dict[str, np.ndarray], *, first_step: int) -> None:
@@ -203,8 +252,8 @@ def _stop_signals() -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def _brief(row: dict[str, Any], monitored: str) -> str:
-    parts = [f"train {np.mean(row['train_bound']):.2f}"]
-    if f"{monitored}_bound" in row:
-        parts.append(f"{monitored} {np.mean(row[f'{monitored}_bound']):.2f}")
-    return ", ".join(parts) + " nats"
+def _brief(row: dict[str, Any], epoch: float, monitor: Monitor | None) -> str:
+    parts = [f"train {np.mean(row['train_bound'] if 'train_bound' in row else row['train_loss']):.2f}"]
+    if monitor is not None and f"{monitor.name}_bound" in row:
+        parts.append(f"{monitor.name} {np.mean(row[f'{monitor.name}_bound']):.2f}")
+    return f"epoch {epoch:.3g}, " + ", ".join(parts) + " nats"

@@ -2,13 +2,10 @@
 
 from jaxvae.training.lagging import make_leading_step
 from jaxvae.training.step import (
-    Across,
     Data,
-    Part,
     Prepare,
     State,
     Step,
-    alone,
     dynamic_binarization,
     grey,
     make_step,
@@ -20,13 +17,10 @@ from jaxvae.training.step import (
 )
 
 __all__ = [
-    "Across",
     "Data",
-    "Part",
     "Prepare",
     "State",
     "Step",
-    "alone",
     "dynamic_binarization",
     "grey",
     "make_leading_step",

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import Loss, Metrics
-from jaxvae.training.step import Across, State, Step, alone, make_step
+from jaxvae.losses import ALONE, Loss, Metrics, Shared
+from jaxvae.training.step import State, Step, make_step
 from jaxvae.types import Array, Key
 
 
@@ -21,7 +21,7 @@ def make_leading_step(
     num_encoder_steps: int,
     until: int,
     decay: float | None = None,
-    across: Across = alone,
+    shared: Shared = ALONE,
 ) -> Step:
     """The step of `jaxvae.training.make_step`, after several of the encoder alone.
 
@@ -35,7 +35,7 @@ def make_leading_step(
         num_encoder_steps: how many, in how many parts of the batch.
         until: the number of steps after which the encoder has no lead any more.
         decay: as for `make_step`.
-        across: as for `make_step`.
+        shared: as for `make_step`.
 
     Returns:
         (state, keys [B], xs [B, *event]) -> (state, metrics). It raises a ValueError where the batch cannot be taken in
@@ -43,10 +43,10 @@ def make_leading_step(
 
     Source: He et al. (2019), algorithm 1.
     """
-    whole = make_step(loss, optimizer, decay=decay, across=across)
+    whole = make_step(loss, optimizer, decay=decay, shared=shared)
 
     def of_encoder(state: State, keys: Key, xs: Any) -> State:
-        (_, (_, _)), gradient = across(
+        (_, (_, _)), gradient = shared.average(
             jax.value_and_grad(loss, argnums=1, has_aux=True)(keys, state.params, state.extra, xs, state.step)
         )
         updates, moments = optimizer.update(gradient, state.optimizer, state.params)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.losses import Metrics
+from jaxvae.losses import Metrics, Shared, alone
 from jaxvae.training import step as training
 from jaxvae.training.step import Prepare, State, Step
 from jaxvae.types import Array, Key, Params
@@ -23,7 +23,7 @@ AXIS = "data"
 
 
 def average(tree: Any) -> Any:
-    """Means over the devices, for `jaxvae.training.make_step(..., across=average)`.
+    """Means over the devices.
 
     Args:
         tree: of means over this device's part of the batch.
@@ -51,6 +51,21 @@ def part(batch: Any) -> Any:
     return jax.tree.map(share, batch)
 
 
+def rows(tree: Any) -> Any:
+    """The rows of all devices, for what looks at a whole batch.
+
+    Args:
+        tree: of this device's rows [b, ...].
+
+    Returns:
+        The tree of all rows [b devices, ...], the same on every device and in the order of the batch.
+    """
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), tree)
+
+
+SHARED = Shared(average, rows, part)
+
+
 def steps(
     devices: Sequence[jax.Device], *, step: Step, prepare: Prepare, batch_size: int, length: int | None = None
 ) -> Callable[[State, Key, Array], tuple[State, Metrics]]:
@@ -58,7 +73,7 @@ def steps(
 
     Args:
         devices: that share every batch.
-        step: made by `make_step(loss, optimizer, across=average)`.
+        step: made by `make_step(loss, optimizer, shared=SHARED)`.
         prepare: (key, stored example) -> x.
         batch_size: B, of all devices together.
         length: how many steps; None for an epoch.
@@ -76,7 +91,7 @@ def steps(
         >>> from jaxvae.models import linear
         >>> from jaxvae.bounds import average as elbo_of
         >>> model, optimizer = linear.linear_vae(latent=1), optax.sgd(0.01)
-        >>> step = training.make_step(losses.negative_bound(model, elbo_of), optimizer, across=average)
+        >>> step = training.make_step(losses.negative_bound(model, elbo_of), optimizer, shared=SHARED)
         >>> state = training.start(model.init(jax.random.key(0), jnp.zeros(3)), optimizer)
         >>> epoch = steps(jax.local_devices(), step=step, prepare=training.grey, batch_size=8)
         >>> state, data = copied((state, jnp.zeros((16, 3))), jax.local_devices())
@@ -87,7 +102,7 @@ def steps(
     Source: one key for each example of the whole batch, so that no number depends on how many devices there are.
     """
     _check_divides(batch_size, devices)
-    run = partial(training.steps, step=step, prepare=prepare, batch_size=batch_size, length=length, part=part)
+    run = partial(training.steps, step=step, prepare=prepare, batch_size=batch_size, length=length, shared=SHARED)
     return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
 
 
@@ -98,7 +113,7 @@ def streamed(
 
     Args:
         devices: that share every batch.
-        step: made by `make_step(loss, optimizer, across=average)`.
+        step: made by `make_step(loss, optimizer, shared=SHARED)`.
         prepare: (key, stored example) -> x.
         batch_size: B, of all devices together.
 
@@ -110,7 +125,7 @@ def streamed(
         ValueError: the devices do not divide the batch.
     """
     _check_divides(batch_size, devices)
-    run = partial(training.streamed, step=step, prepare=prepare, batch_size=batch_size, part=part)
+    run = partial(training.streamed, step=step, prepare=prepare, batch_size=batch_size, shared=SHARED)
     return jax.pmap(run, axis_name=AXIS, in_axes=(0, None, 0), devices=devices, donate_argnums=0)
 
 
@@ -144,7 +159,7 @@ def over_examples(
 
     def of_part(keys: Key, params: Params, xs: Array) -> Any:
         found = jax.vmap(function, (0, None, 0))(keys, params, xs)
-        return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, AXIS, tiled=True), found)
+        return rows(found)
 
     mapped = jax.pmap(of_part, axis_name=AXIS, devices=devices)
 
@@ -197,7 +212,7 @@ def placed(tree: Any, devices: Sequence[jax.Device]) -> Any:
     Returns:
         The same tree, its rows on their devices.
     """
-    return jax.pmap(training.alone, devices=devices)(tree)
+    return jax.pmap(alone, devices=devices)(tree)
 
 
 def first(tree: Any) -> Any:

@@ -12,13 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import Loss, Metrics
+from jaxvae.losses import ALONE, Loss, Metrics, Shared
 from jaxvae.types import Array, Key, Params
 
 Data = Any  # a tree of arrays with one leading axis of examples: images [N, H, W, C], or (images, labels [N])
 Prepare = Callable[[Key, Any], Any]  # (key, stored example) -> x
-Across = Callable[[Any], Any]  # a tree of means over a part of the batch -> of means over the whole batch
-Part = Callable[[Any], Any]  # a tree of arrays [B, ...] over the whole batch -> over this device's part of it
 
 
 class State(NamedTuple):
@@ -67,17 +65,12 @@ def num_examples(data: Data) -> int:
     return len(jax.tree.leaves(data)[0])
 
 
-def alone(tree: Any) -> Any:
-    """The tree itself: one device has the whole batch."""
-    return tree
-
-
 def make_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
     decay: float | None = None,
-    across: Across = alone,
+    shared: Shared = ALONE,
     accumulate: int = 1,
 ) -> Step:
     """One gradient step.
@@ -86,7 +79,8 @@ def make_step(
         loss: what is minimised.
         optimizer: any optax transformation: clipping, schedule and rule chained.
         decay: of the moving average of the params, θ̄ ← decay θ̄ + (1 - decay) θ; None keeps none.
-        across: `jaxvae.training.average` where devices share the batch; it averages `extra` too.
+        shared: how the batch lies on the devices, `jaxvae.training.parallel.SHARED` where several have a part each;
+            gradient, metrics and `extra` are averaged over them.
         accumulate: the batch is taken in so many parts, one after the other, and their gradients are averaged: the
             numbers of the whole batch, in the memory of a part. `extra` is averaged too.
 
@@ -119,7 +113,7 @@ def make_step(
                 f"decay={decay}, but the state {'has no' if state.average is None else 'has a'} moving average: "
                 "give start(averaged=True) and make_step(decay=...) together"
             )
-        (value, (extra, metrics)), gradient = across(gradient_of(state, keys, xs))
+        (value, (extra, metrics)), gradient = shared.average(gradient_of(state, keys, xs))
         updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average if decay is None else optax.incremental_update(params, state.average, 1 - decay)
@@ -138,7 +132,7 @@ def steps(
     prepare: Prepare,
     batch_size: int,
     length: int | None = None,
-    part: Part = alone,
+    shared: Shared = ALONE,
 ) -> tuple[State, Metrics]:
     """An epoch, or the next `length` steps of one, as one scan over data on the device.
 
@@ -154,8 +148,8 @@ def steps(
         prepare: (key, stored example) -> x: `grey`, `dynamic_binarization`, or your own.
         batch_size: B ≤ N.
         length: how many steps, at most those of an epoch, which None takes.
-        part: `jaxvae.training.part` where devices share the batch. Every example has a key of its own, split from the
-            key of the whole batch, so that the numbers do not depend on how many devices there are.
+        shared: how the batch lies on the devices. Every example has a key of its own, split from the key of the whole
+            batch, so that the numbers do not depend on how many devices there are.
 
     Returns:
         The state after the steps, and the metrics of every step, each [length].
@@ -165,10 +159,10 @@ def steps(
     """
     # XLA gathers rows of one axis faster than images
     flat = jax.tree.map(lambda leaf: leaf.reshape(len(leaf), -1), data)
-    one = _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, part=part)
+    one = _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared)
 
     def of_rows(state: State, rows: Array) -> tuple[State, Metrics]:
-        rows = part(rows)
+        rows = shared.part(rows)
         stored = jax.tree.map(lambda kept, leaf: kept[rows].reshape(len(rows), *leaf.shape[1:]), flat, data)
         return one(state, stored)
 
@@ -177,7 +171,7 @@ def steps(
 
 
 def streamed(
-    state: State, key: Key, batches: Data, *, step: Step, prepare: Prepare, batch_size: int, part: Part = alone
+    state: State, key: Key, batches: Data, *, step: Step, prepare: Prepare, batch_size: int, shared: Shared = ALONE
 ) -> tuple[State, Metrics]:
     """The next steps as one scan over batches that come from elsewhere: the run that `steps` makes, bit for bit.
 
@@ -189,12 +183,14 @@ def streamed(
         step: made by `make_step`.
         prepare: (key, stored example) -> x.
         batch_size: B, of all devices together.
-        part: `jaxvae.training.part` where devices share the batch.
+        shared: how the batch lies on the devices.
 
     Returns:
         The state after the steps, and the metrics of every step, each [L].
     """
-    return jax.lax.scan(_one_batch(key, step=step, prepare=prepare, batch_size=batch_size, part=part), state, batches)
+    return jax.lax.scan(
+        _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared), state, batches
+    )
 
 
 def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length: int | None = None) -> Array:
@@ -235,14 +231,14 @@ def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length:
 
 
 def _one_batch(
-    key: Key, *, step: Step, prepare: Prepare, batch_size: int, part: Part
+    key: Key, *, step: Step, prepare: Prepare, batch_size: int, shared: Shared
 ) -> Callable[[State, Any], tuple[State, Metrics]]:
     """A step on stored examples. All its randomness comes from (key, the number of steps taken)."""
     _, key_steps = jax.random.split(key)
 
     def one(state: State, stored: Any) -> tuple[State, Metrics]:
         key_x, key_loss = jax.random.split(jax.random.fold_in(key_steps, state.step))
-        keys_x, keys_loss = part((jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)))
+        keys_x, keys_loss = shared.part((jax.random.split(key_x, batch_size), jax.random.split(key_loss, batch_size)))
         return step(state, keys_loss, jax.vmap(prepare)(keys_x, stored))
 
     return one

@@ -65,7 +65,7 @@ def test_a_class_is_left_out_of_training_and_found(run):
     own = data_of(trained.config)
     assert not any(np.isin(3, split.labels) for split in (own.train, own.valid, own.test))
     whole = data_of(open_run(run).config)
-    assert len(own.train.images) == np.sum(whole.train.labels != 3)
+    assert len(own.train.examples) == np.sum(whole.train.labels != 3)
     assert trained.config.model == open_run(run).config.model
     numbers = json.loads((twin / "anomaly-class-3.json").read_text())
     assert numbers["protocol"]["anomalies"] == "class 3"
@@ -91,7 +91,7 @@ def test_other_data_gets_the_pixels_that_the_likelihood_needs(run):
         config = replace(opened.config, data=Data(name="digits", binarize=binarize))
         images, word = other_images(opened._replace(config=config), noise)
         assert word == expected
-        assert set(np.unique(images.images)) == {0, 255} if word == "static" else len(np.unique(images.images)) > 2
+        assert set(np.unique(images.examples)) == {0, 255} if word == "static" else len(np.unique(images.examples)) > 2
     grey = replace(opened.config, data=Data(binarize="none"), model=Model(likelihood="gaussian-shared"))
     assert other_images(opened._replace(config=grey), noise)[1] == "none"
 

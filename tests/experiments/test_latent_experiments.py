@@ -116,7 +116,7 @@ def test_codes_npy_holds_the_posterior_means_of_every_split(trained, examined):
     assert kept.dtype == np.float32
     assert kept.shape == (1797, 2)
     assert rows == {"train": [0, 1297], "valid": [1297, 1497], "test": [1497, 1797]}
-    test, _ = seen(run, dataset.test, len(dataset.test.images))
+    test, _ = seen(run, dataset.test, len(dataset.test.examples))
     np.testing.assert_allclose(kept[slice(*rows["test"])], images.encode(run.model, run.params, test), atol=1e-5)
 
 

@@ -102,11 +102,11 @@ def test_a_model_of_the_grid_is_the_model_that_the_training_command_trains(resul
 def test_the_grid_is_one_program_and_beta_is_no_constant_of_it():
     settings = settings_of(QUICK)
     dataset = opening.data_of(settings)
-    model = build.model_of(settings, dataset.train.images.shape[1:])
+    model = build.model_of(settings, dataset.train.examples.shape[1:])
     epoch = epoch_of_grid(settings, model, num_steps=12)
-    data = jnp.asarray(dataset.train.images[:200])
+    data = jnp.asarray(dataset.train.examples[:200])
     for betas in ((0.1, 1.0, 2.0), (3.0, 4.0, 5.0)):
-        states, keys = rate_distortion._start(settings, model, dataset.train.images, num_steps=12)
+        states, keys = rate_distortion._start(settings, model, dataset.train.examples, num_steps=12)
         states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), states)
         epoch(states, keys, jnp.asarray(betas), data)
     assert epoch._cache_size() == 1

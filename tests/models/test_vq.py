@@ -197,7 +197,7 @@ def trained_on(devices):
         step = training.make_step(loss, optimizer)
         state, metrics = jax.jit(partial(training.steps, step=step, length=8, **settings))(state, key, data)
     else:
-        step = training.make_step(loss, optimizer, across=parallel.average)
+        step = training.make_step(loss, optimizer, shared=parallel.SHARED)
         run = parallel.steps(devices, step=step, length=8, **settings)
         out = run(*parallel.copied((state,), devices), key, parallel.copied(data, devices))
         for leaf in jax.tree.leaves(out):

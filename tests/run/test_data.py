@@ -68,8 +68,8 @@ def test_every_image_and_label_is_the_original_one(name, folder):
     for split, prefix, length in ((data.train, "train", 60_000), (data.test, "t10k", 10_000)):
         images = raw_idx(SOURCE / name / f"{prefix}-images-idx3-ubyte.gz", 16).reshape(length, 28, 28, 1)
         labels = raw_idx(SOURCE / name / f"{prefix}-labels-idx1-ubyte.gz", 8)
-        assert split.images.dtype == np.uint8
-        np.testing.assert_array_equal(split.images, images)
+        assert split.examples.dtype == np.uint8
+        np.testing.assert_array_equal(split.examples, images)
         np.testing.assert_array_equal(split.labels, labels)
     assert data.valid is None
     assert {path: path.stat().st_mtime_ns for path in (SOURCE / name).iterdir()} == {
@@ -82,11 +82,11 @@ def test_the_split_with_validation_is_the_same_images(folder):
     whole = load("mnist", split="60k/10k", source=SOURCE, folder=folder)
     data = load("mnist", source=SOURCE / "mnist", folder=folder)
     assert (data.name, data.split) == ("mnist", "50k/10k/10k")
-    assert [len(part.images) for part in (data.train, data.valid, data.test)] == [50_000, 10_000, 10_000]
+    assert [len(part.examples) for part in (data.train, data.valid, data.test)] == [50_000, 10_000, 10_000]
     np.testing.assert_array_equal(np.concatenate([data.train.labels, data.valid.labels]), whole.train.labels)
-    np.testing.assert_array_equal(data.valid.images, whole.train.images[50_000:])
-    assert isinstance(data.train.images, np.memmap)
-    assert not data.train.images.flags.writeable
+    np.testing.assert_array_equal(data.valid.examples, whole.train.examples[50_000:])
+    assert isinstance(data.train.examples, np.memmap)
+    assert not data.train.examples.flags.writeable
 
 
 @needs("binarized_mnist")
@@ -107,7 +107,7 @@ def test_binarized_mnist_written_as_text_is_larochelles_file(folder):
         assert hashlib.sha256(text).hexdigest() == sha256
     for same in ("static", "threshold"):
         again = load("binarized_mnist", source=SOURCE, folder=folder, binarize=same)
-        np.testing.assert_array_equal(again.test.images, data.test.images)
+        np.testing.assert_array_equal(again.test.examples, data.test.examples)
     with pytest.raises(DataError, match="already 0 or 1"):
         load("binarized_mnist", source=SOURCE, folder=folder, binarize="dynamic")
 
@@ -116,8 +116,8 @@ def test_binarized_mnist_written_as_text_is_larochelles_file(folder):
 def test_omniglot_is_its_drawings_averaged_over_areas(folder):
     data = load("omniglot", source=SOURCE, folder=folder)
     whole = load("omniglot", split="19280/13180", source=SOURCE, folder=folder)
-    assert [len(part.images) for part in (data.train, data.valid, data.test)] == [17_352, 1_928, 13_180]
-    assert len(whole.train.images) == 19_280
+    assert [len(part.examples) for part in (data.train, data.valid, data.test)] == [17_352, 1_928, 13_180]
+    assert len(whole.train.examples) == 19_280
     assert whole.valid is None
     assert len(np.unique(whole.train.labels)) == 964
     assert len(np.unique(data.test.labels)) == 659
@@ -132,15 +132,15 @@ def test_omniglot_is_its_drawings_averaged_over_areas(folder):
             (place,) = np.flatnonzero(data.test.labels == character - 1)[[drawer - 1]]
             # 105 * 4 = 28 * 15: of each pixel's 4 x 4 copies, means over 15 x 15.
             mean = ink.repeat(4, axis=0).repeat(4, axis=1).reshape(28, 15, 28, 15).mean((1, 3))
-            assert np.abs(data.test.images[place, ..., 0] - 255 * mean).max() <= 0.5 + 1e-9
-    assert 0.05 < data.train.images.mean() / 255 < 0.15  # a thin pen on an empty sheet
+            assert np.abs(data.test.examples[place, ..., 0] - 255 * mean).max() <= 0.5 + 1e-9
+    assert 0.05 < data.train.examples.mean() / 255 < 0.15  # a thin pen on an empty sheet
 
 
 @needs("frey_faces")
 def test_frey_faces_parts_are_all_frames_once(folder):
     data = load("frey_faces", source=SOURCE, folder=folder)
     assert data.split == "1565/200/200"
-    parts = [part.images for part in (data.train, data.valid, data.test)]
+    parts = [part.examples for part in (data.train, data.valid, data.test)]
     assert [len(part) for part in parts] == [1565, 200, 200]
     frames = np.load(SOURCE / "frey_faces" / "frey_faces.npz")["images"]
     assert sorted(face.tobytes() for face in np.concatenate(parts)) == sorted(face.tobytes() for face in frames)
@@ -179,14 +179,14 @@ def test_digits_are_scikit_learns_in_a_fixed_order():
 
     data = load("digits")
     parts = (data.train, data.valid, data.test)
-    assert [len(part.images) for part in parts] == [1297, 200, 300]
-    back = np.concatenate([part.images for part in parts]).reshape(-1, 64) * (16 / 255)
+    assert [len(part.examples) for part in parts] == [1297, 200, 300]
+    back = np.concatenate([part.examples for part in parts]).reshape(-1, 64) * (16 / 255)
     labels = np.concatenate([part.labels for part in parts])
     content = load_digits()
     ours = sorted(zip(map(tuple, np.round(back)), labels, strict=True))
     theirs = sorted(zip(map(tuple, content.data), content.target, strict=True))
     assert ours == theirs
-    assert set(np.unique(data.train.images)) == {round(v * 255 / 16) for v in range(17)}
+    assert set(np.unique(data.train.examples)) == {round(v * 255 / 16) for v in range(17)}
 
 
 # --- where the originals come from
@@ -253,7 +253,7 @@ def test_a_source_without_the_files_says_which(tmp_path):
 def test_environment_variables_name_source_and_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXVAE_DATA_SOURCE", str(SOURCE))
     monkeypatch.setenv("JAXVAE_DATA", str(tmp_path))
-    assert len(load("frey_faces").train.images) == 1565
+    assert len(load("frey_faces").train.examples) == 1565
     assert (tmp_path / "arrays" / "frey_faces").is_dir()
 
 
@@ -313,7 +313,7 @@ def test_a_download_is_verified_and_prepared(server, tmp_path, monkeypatch, fold
         load("frey_faces", folder=tmp_path / "b")
     shutil.copy(SOURCE / "frey_faces" / "frey_faces.npz", served / "frey_faces.npz")
     data = load("frey_faces", folder=tmp_path / "c")
-    np.testing.assert_array_equal(data.test.images, load("frey_faces", source=SOURCE, folder=folder).test.images)
+    np.testing.assert_array_equal(data.test.examples, load("frey_faces", source=SOURCE, folder=folder).test.examples)
 
 
 @needs("frey_faces")
@@ -330,7 +330,7 @@ def test_a_download_that_breaks_off_is_refused_and_begun_again(server, tmp_path,
         with pytest.raises(DataError, match="frey_faces cannot be prepared"):
             load("frey_faces", folder=tmp_path)
     data = load("frey_faces", folder=tmp_path)  # in the same folder: nothing of the half is taken for whole
-    np.testing.assert_array_equal(data.test.images, load("frey_faces", source=SOURCE, folder=folder).test.images)
+    np.testing.assert_array_equal(data.test.examples, load("frey_faces", source=SOURCE, folder=folder).test.examples)
 
 
 # --- the array on disk
@@ -359,10 +359,10 @@ def test_an_array_appears_whole_or_not_at_all(tmp_path):
 @needs("frey_faces")
 def test_truncated_arrays_are_made_again_and_truncated_records_refused(tmp_path):
     first = load("frey_faces", source=SOURCE, folder=tmp_path)
-    faces = np.array(first.train.images)
+    faces = np.array(first.train.examples)
     (path,) = (tmp_path / "arrays" / "frey_faces").rglob("*images.npy")
     path.write_bytes(path.read_bytes()[:100_000])
-    np.testing.assert_array_equal(load("frey_faces", folder=tmp_path).train.images, faces)
+    np.testing.assert_array_equal(load("frey_faces", folder=tmp_path).train.examples, faces)
 
     path.unlink()
     (records,) = (tmp_path / "tfds").rglob("*.array_record*")
@@ -376,7 +376,7 @@ def test_two_processes_prepare_at_once(tmp_path):
     code = (
         "import sys, hashlib; from jaxvae.run.data import load\n"
         "data = load('frey_faces', source=sys.argv[1], folder=sys.argv[2])\n"
-        "print(hashlib.sha256(data.train.images).hexdigest(), 'tensorflow_datasets' in sys.modules)"
+        "print(hashlib.sha256(data.train.examples).hexdigest(), 'tensorflow_datasets' in sys.modules)"
     )
     results = [None, None]
 
@@ -391,7 +391,7 @@ def test_two_processes_prepare_at_once(tmp_path):
     for result in results:
         assert result.returncode == 0, result.stderr
     outputs = {result.stdout.split()[0] for result in results}
-    expected = load("frey_faces", folder=tmp_path).train.images
+    expected = load("frey_faces", folder=tmp_path).train.examples
     assert outputs == {hashlib.sha256(np.ascontiguousarray(expected)).hexdigest()}
 
 
@@ -400,7 +400,7 @@ def test_neither_the_second_load_nor_digits_import_tensorflow_or_its_datasets(fo
     load("mnist", source=SOURCE, folder=folder)
     code = (
         "import sys; from jaxvae.run.data import load\n"
-        "print(load('mnist', folder=sys.argv[1]).train.images.shape, load('digits').train.images.shape)\n"
+        "print(load('mnist', folder=sys.argv[1]).train.examples.shape, load('digits').train.examples.shape)\n"
         "print([name for name in ('tensorflow', 'tensorflow_datasets') if name in sys.modules])"
     )
     result = run_python(code, folder)
@@ -419,11 +419,11 @@ def test_static_draws_are_the_same_again_and_have_the_grey_mean():
     grey = load("digits")
     drawn, again = load("digits", binarize="static"), load("digits", binarize="static")
     for part in ("train", "valid", "test"):
-        images = getattr(drawn, part).images
-        np.testing.assert_array_equal(images, getattr(again, part).images)
+        images = getattr(drawn, part).examples
+        np.testing.assert_array_equal(images, getattr(again, part).examples)
         assert images.dtype == np.uint8
         assert set(np.unique(images)) == {0, 255}
-        probability = getattr(grey, part).images / 255
+        probability = getattr(grey, part).examples / 255
         error = np.sqrt((probability * (1 - probability)).sum()) / probability.size
         assert abs(images.mean() / 255 - probability.mean()) < 5 * error
         # A pixel that is surely 0 or 1 stays so.
@@ -436,7 +436,7 @@ def test_static_draws_are_the_same_again_and_have_the_grey_mean():
 def test_static_draws_are_bernoulli_and_independent_between_parts(grey, dtype):
     data = binarized(constant(grey, dtype), "static")
     probability = grey / 255 if dtype == np.uint8 else grey
-    bits = [part.images / 255 for part in (data.train, data.valid, data.test)]
+    bits = [part.examples / 255 for part in (data.train, data.valid, data.test)]
     size = bits[0].size
     for bit in bits:
         error = np.sqrt(probability * (1 - probability) / size)
@@ -454,8 +454,8 @@ def test_static_draws_are_bernoulli_and_independent_between_parts(grey, dtype):
 
 @needs("mnist")
 def test_static_mnist_has_the_grey_mean(folder):
-    grey = load("mnist", source=SOURCE, folder=folder).test.images / 255
-    drawn = load("mnist", source=SOURCE, folder=folder, binarize="static").test.images
+    grey = load("mnist", source=SOURCE, folder=folder).test.examples / 255
+    drawn = load("mnist", source=SOURCE, folder=folder, binarize="static").test.examples
     assert abs(drawn.mean() / 255 - grey.mean()) < 5 * np.sqrt((grey * (1 - grey)).sum()) / grey.size
 
 
@@ -464,13 +464,13 @@ def test_static_mnist_has_the_grey_mean(folder):
     [(127, np.uint8, 0), (128, np.uint8, 255), (0.5, np.float32, 0), (0.51, np.float32, 255)],
 )
 def test_threshold_is_above_a_half(grey, dtype, expected):
-    images = binarized(constant(grey, dtype, 1), "threshold").test.images
+    images = binarized(constant(grey, dtype, 1), "threshold").test.examples
     assert images.dtype == np.uint8
     assert (images == expected).all()
 
 
 def test_dynamic_leaves_the_grey_values_to_the_step():
-    np.testing.assert_array_equal(load("digits", binarize="dynamic").train.images, load("digits").train.images)
+    np.testing.assert_array_equal(load("digits", binarize="dynamic").train.examples, load("digits").train.examples)
 
 
 def test_no_validation_stays_none():
@@ -500,9 +500,9 @@ def own(path):
     """All images and labels of a data set, in the order of the original file."""
     data = load(str(path))
     parts = (data.train, data.valid, data.test)
-    rows = np.argsort(np.random.RandomState(0).permutation(sum(len(part.images) for part in parts)))
+    rows = np.argsort(np.random.RandomState(0).permutation(sum(len(part.examples) for part in parts)))
     labels = None if data.train.labels is None else np.concatenate([part.labels for part in parts])[rows]
-    return data, np.concatenate([part.images for part in parts])[rows], labels
+    return data, np.concatenate([part.examples for part in parts])[rows], labels
 
 
 def test_an_array_of_bytes_is_split_without_loss(tmp_path):
@@ -510,10 +510,10 @@ def test_an_array_of_bytes_is_split_without_loss(tmp_path):
     np.save(tmp_path / "cats.npy", images)
     data, back, labels = own(tmp_path / "cats.npy")
     assert (data.name, data.split) == ("cats.npy", "80/10/10")
-    assert [len(part.images) for part in (data.train, data.valid, data.test)] == [47, 5, 5]
+    assert [len(part.examples) for part in (data.train, data.valid, data.test)] == [47, 5, 5]
     np.testing.assert_array_equal(back, images)
     assert labels is None
-    np.testing.assert_array_equal(load(str(tmp_path / "cats.npy")).train.images, data.train.images)
+    np.testing.assert_array_equal(load(str(tmp_path / "cats.npy")).train.examples, data.train.examples)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -529,7 +529,7 @@ def test_vectors_become_columns_of_pixels(tmp_path):
     vectors = np.random.default_rng(0).random((12, 7)).astype(np.float32)
     np.save(tmp_path / "vectors.npy", vectors)
     data, back, _ = own(tmp_path / "vectors.npy")
-    assert data.train.images.shape == (10, 7, 1, 1)
+    assert data.train.examples.shape == (10, 7, 1, 1)
     np.testing.assert_array_equal(back[:, :, 0, 0], vectors)
 
 
@@ -549,10 +549,10 @@ def test_a_file_with_its_own_split(tmp_path):
     data = load(str(tmp_path / "split.npz"))
     assert (data.split, data.valid) == ("train/test", None)
     np.testing.assert_array_equal(data.train.labels, np.arange(5))
-    np.testing.assert_array_equal(data.test.images[..., 0], images[5:7].astype(np.float32))
+    np.testing.assert_array_equal(data.test.examples[..., 0], images[5:7].astype(np.float32))
     np.savez(tmp_path / "split.npz", valid=images[7:], **content)
     data = load(str(tmp_path / "split.npz"), split="train/valid/test")
-    assert data.valid.images.shape == (2, 4, 4, 1)
+    assert data.valid.examples.shape == (2, 4, 4, 1)
     assert data.valid.labels is None
     with pytest.raises(DataError, match="choose train/valid/test"):
         load(str(tmp_path / "split.npz"), split="80/10/10")
@@ -627,10 +627,10 @@ def test_grey_images_in_classes(tmp_path, monkeypatch):
     assert (data.name, data.split) == ("pets", "80/10/10")
     np.testing.assert_array_equal(back[..., 0], images)
     np.testing.assert_array_equal(labels, [0] * 12 + [1] * 8)
-    assert isinstance(data.train.images, np.memmap)
+    assert isinstance(data.train.examples, np.memmap)
 
     monkeypatch.setattr(Image, "open", None)  # decoded once: the second load opens no image
-    np.testing.assert_array_equal(load(str(tmp_path / "pets")).test.images, data.test.images)
+    np.testing.assert_array_equal(load(str(tmp_path / "pets")).test.examples, data.test.examples)
     monkeypatch.undo()
     monkeypatch.setenv("JAXVAE_DATA", str(tmp_path / "prepared"))
     paint(tmp_path / "pets" / "cats", images[12:13])  # overwrites the first cat
@@ -728,11 +728,11 @@ def test_a_prepared_data_set_is_read_as_it_is(data_dir, tmp_path, monkeypatch):
     data = load("tfds:tiny", folder=tmp_path)
     assert (data.name, data.split) == ("tfds:tiny", "train/validation/test")
     for split, length in ((data.train, 20), (data.valid, 7), (data.test, 5)):
-        assert split.images.shape == (length, 6, 5, 3)
+        assert split.examples.shape == (length, 6, 5, 3)
         assert sorted(split.labels) == list(range(length))
-        assert (split.images[..., 0] == split.labels[:, None, None]).all()
-        assert (split.images[..., 1] == 100 + length).all()
-    assert isinstance(load("tfds:tiny:1.0.0", folder=tmp_path).train.images, np.memmap)
+        assert (split.examples[..., 0] == split.labels[:, None, None]).all()
+        assert (split.examples[..., 1] == 100 + length).all()
+    assert isinstance(load("tfds:tiny:1.0.0", folder=tmp_path).train.examples, np.memmap)
 
     single = load("tfds:tiny_train", source=data_dir, folder=tmp_path)
     assert single.split == "80/10/10"

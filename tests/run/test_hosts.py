@@ -100,7 +100,7 @@ def trained_alone(like: Path, folder: Path) -> dict:
     settings = config_file.read(like / "config.json")
     settings = replace(settings, data=replace(settings.data, stream="no"))
     dataset = data_of(settings)
-    model = build.model_of(settings, dataset.train.images.shape[1:])
+    model = build.model_of(settings, dataset.train.examples.shape[1:])
     folder.mkdir()
     with jax.numpy_dtype_promotion("standard"):
         trained = run_train.train(settings, folder, model, dataset)

@@ -20,7 +20,7 @@ def images(tmp_path):
 
 
 def served(images, calls, **more):
-    same = training.alone
+    same = losses.alone
     return list(stream.batches(images, KEY, batch_size=BATCH, calls=calls, **({"share": same, "put": same} | more)))
 
 
@@ -47,7 +47,7 @@ def test_a_process_reads_its_share_alone(images):
 def test_a_call_is_on_the_device_before_it_is_asked_for(images):
     put = []
     feed = stream.batches(
-        images, KEY, batch_size=BATCH, calls=[(0, 1), (1, 1), (2, 1)], share=training.alone, put=put.append
+        images, KEY, batch_size=BATCH, calls=[(0, 1), (1, 1), (2, 1)], share=losses.alone, put=put.append
     )
     next(feed)
     assert len(put) == 2

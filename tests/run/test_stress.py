@@ -118,8 +118,8 @@ def test_a_full_disk_leaves_no_half_of_a_data_set(kibibytes, tmp_path):
                 load("frey_faces", source=SOURCE, folder=disk)
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         again = load("frey_faces", source=SOURCE, folder=disk)
-        np.testing.assert_array_equal(again.train.images, whole.train.images)
-        np.testing.assert_array_equal(again.test.images, whole.test.images)
+        np.testing.assert_array_equal(again.train.examples, whole.train.examples)
+        np.testing.assert_array_equal(again.test.examples, whole.test.examples)
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
 

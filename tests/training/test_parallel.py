@@ -58,7 +58,7 @@ def run_on(devices, precision):
             run = jax.jit(partial(training.steps, step=step, prepare=prepare, batch_size=BATCH, length=STEPS))
             state, metrics = run(state, key, data)
         else:
-            step = training.make_step(loss, optimizer, across=parallel.average)
+            step = training.make_step(loss, optimizer, shared=parallel.SHARED)
             run = parallel.steps(devices, step=step, prepare=prepare, batch_size=BATCH, length=STEPS)
             state, metrics = run(*parallel.copied((state,), devices), key, parallel.copied(data, devices))
             for leaf in jax.tree.leaves((state, metrics)):
@@ -70,7 +70,7 @@ def run_on(devices, precision):
 def streamed_on(devices):
     """Whether batches from a stream make the same bits as the data on every device, and what each example is worth."""
     model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.01)
-    step = training.make_step(losses.negative_bound(model, average), optimizer, across=parallel.average)
+    step = training.make_step(losses.negative_bound(model, average), optimizer, shared=parallel.SHARED)
     data, key = np.random.default_rng(0).normal(size=(5 * BATCH, 3)).astype(np.float32), jax.random.key(1)
     state = training.start(model.init(jax.random.key(0), data[0]), optimizer)
     settings = {"step": step, "prepare": training.grey, "batch_size": BATCH}
@@ -100,10 +100,10 @@ def free_bits_on(devices):
     model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.05)
     data = jnp.tile(jnp.array([[3.0, 3.0, 3.0], [0.0, 0.0, 0.0]]), (BATCH, 1))
     state = training.start(model.init(jax.random.key(0), data[0]), optimizer)
-    across = training.alone if devices is None else parallel.average
-    loss = losses.negative_elbo(model, losses.free_bits(1.0), across=across)
+    shared = losses.ALONE if devices is None else parallel.SHARED
+    loss = losses.negative_elbo(model, losses.free_bits(1.0), shared=shared)
     settings = {
-        "step": training.make_step(loss, optimizer, across=across),
+        "step": training.make_step(loss, optimizer, shared=shared),
         "prepare": training.grey,
         "batch_size": BATCH,
     }

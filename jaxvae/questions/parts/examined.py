@@ -66,7 +66,7 @@ def open_examined(
     if posterior in without:
         raise RunError(f"{folder} was trained with --model.posterior {posterior}, {WHY[posterior]}: give another run")
     dataset = data_of(run.config)
-    shape = dataset.train.images.shape[1:]
+    shape = dataset.train.examples.shape[1:]
     if shape != run.image_shape:
         raise RunError(
             f"{folder} was trained on images of shape {_by(run.image_shape)}, and {dataset.name} now holds "

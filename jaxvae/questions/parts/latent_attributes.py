@@ -47,7 +47,7 @@ def add_attributes(
     for a, first in zip(classes, firsts, strict=True):
         moved = [test.codes[first] + (0 if a == b else _between(train, a, b)) for b in classes]
         rows.append(np.asarray(decode(run.model, run.params, jnp.asarray(np.stack(moved)))))
-    draw_attributes(place / "attributes.png", np.asarray(test.images[firsts]), rows, classes)
+    draw_attributes(place / "attributes.png", np.asarray(test.examples[firsts]), rows, classes)
 
     origin, across, up = resynthesised
     start = one_of_each(test.labels, [origin])[0]
@@ -56,7 +56,7 @@ def add_attributes(
     plane = jax.vmap(lambda z: add_attribute(z, rightwards, jnp.asarray(STRENGTHS)))(column)
     decoded = np.asarray(decode(run.model, run.params, plane.reshape(-1, plane.shape[-1])))
     grid = decoded.reshape(len(STRENGTHS), len(STRENGTHS), *decoded.shape[1:])
-    draw_resynthesis(place / "resynthesis.png", np.asarray(test.images[start]), grid, resynthesised)
+    draw_resynthesis(place / "resynthesis.png", np.asarray(test.examples[start]), grid, resynthesised)
     return _changed(run, train, test, classes)
 
 
@@ -68,7 +68,7 @@ def _between(train: Coded, a: int, b: int) -> np.ndarray:
 
 
 def _changed(run: Run, train: Coded, test: Coded, classes: np.ndarray) -> dict[str, float]:
-    judge = KNeighborsClassifier(5).fit(np.asarray(train.images).reshape(len(train.images), -1), train.labels)
+    judge = KNeighborsClassifier(5).fit(np.asarray(train.examples).reshape(len(train.examples), -1), train.labels)
     before, after = [], []  # per class, [others, members]
     for a in classes:
         codes = test.codes[test.labels == a]

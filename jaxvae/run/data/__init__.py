@@ -1,6 +1,5 @@
-"""Data sets as NumPy arrays: standard ones by name, TensorFlow Datasets, and users' own arrays and folders."""
+"""Data sets as NumPy arrays: what every one looks like; `loading` has them by name."""
 
 from jaxvae.run.data.dataset import DataError, Dataset, Split
-from jaxvae.run.data.loading import load
 
-__all__ = ["DataError", "Dataset", "Split", "load"]
+__all__ = ["DataError", "Dataset", "Split"]

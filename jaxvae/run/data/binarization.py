@@ -60,19 +60,19 @@ def binarized(dataset: Dataset, binarize: str) -> Dataset:
 
 
 def _threshold(split: Split, part: int) -> Split:
-    half = 127 if split.images.dtype == np.uint8 else 0.5  # above 127 of 255 is above 0.5
-    return split._replace(images=np.where(split.images > half, np.uint8(255), np.uint8(0)))
+    half = 127 if split.examples.dtype == np.uint8 else 0.5  # above 127 of 255 is above 0.5
+    return split._replace(examples=np.where(split.examples > half, np.uint8(255), np.uint8(0)))
 
 
 def _static(split: Split, part: int) -> Split:
     random = np.random.RandomState([_SEED, part])
-    binary = np.empty(split.images.shape, np.uint8)
+    binary = np.empty(split.examples.shape, np.uint8)
     for start in range(0, len(binary), _ROWS):
-        grey = split.images[start : start + _ROWS]
+        grey = split.examples[start : start + _ROWS]
         if grey.dtype == np.uint8:
             # A number of 0..254 is below x in 0..255 with probability x / 255, exactly.
             one = random.randint(0, 255, grey.shape, np.uint8) < grey
         else:
             one = random.random_sample(grey.shape) < grey
         binary[start : start + _ROWS] = np.where(one, 255, 0)
-    return split._replace(images=binary)
+    return split._replace(examples=binary)

@@ -1,7 +1,9 @@
 """What every data set looks like once it is loaded, and the one error that loading raises."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 
@@ -10,13 +12,19 @@ class DataError(ValueError):
 
 
 class Split(NamedTuple):
-    """The images of one part of a data set, with their labels where there are any.
+    """The examples of one part of a data set, with their labels where there are any.
 
-    `images` is memory-mapped, read-only, wherever the data lies on disk as one array.
+    An array is memory-mapped, read-only, wherever the data lies on disk as one.
     """
 
-    images: np.ndarray  # [N, H, W, C] uint8 in 0..255, or float32 in [0, 1] for users' float arrays
-    labels: np.ndarray | None  # [N] int
+    examples: Any  # a tree of arrays [N, ...]: images [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], for one
+    labels: np.ndarray | None = None  # [N] int
+
+    @property
+    def size(self) -> int:
+        """How many examples there are, N."""
+        leaves = jax.tree.leaves(self.examples)
+        return len(leaves[0]) if leaves else 0
 
 
 class Dataset(NamedTuple):
@@ -27,3 +35,4 @@ class Dataset(NamedTuple):
     train: Split
     valid: Split | None  # None where the split has none
     test: Split
+    facts: Mapping[str, Any] = {}  # what a model has to know of it beside shapes, as JSON: {"vocabulary": 10_000}

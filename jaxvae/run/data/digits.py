@@ -12,7 +12,7 @@ def digits() -> Split:
         images uint8 [1797, 8, 8, 1], its grey values v in 0..16 as round(255 v / 16), and labels 0..9.
 
     Example:
-        >>> digits().images.shape, int(digits().images.max())
+        >>> digits().examples.shape, int(digits().examples.max())
         ((1797, 8, 8, 1), 255)
     """
     from sklearn.datasets import load_digits  # a second to import, and only digits need it

@@ -44,7 +44,7 @@ def load(
         DataError: for everything that can be expected to go wrong; one sentence that says what to do.
 
     Example:
-        >>> load("digits").train.images.shape
+        >>> load("digits").train.examples.shape
         (1297, 8, 8, 1)
         >>> load("digits", split="60k/10k")
         Traceback (most recent call last):

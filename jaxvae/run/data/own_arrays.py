@@ -67,7 +67,7 @@ def _own_split(path: Path, split: str | None, found: dict[str, np.ndarray]) -> D
         if labels is not None:
             labels = classes(labels, len(images), f"{part}_labels in {path}")
         parts[part] = Split(images, labels)
-    kinds = {f"{list(part.images.shape[1:])} {part.images.dtype}" for part in parts.values()}
+    kinds = {f"{list(part.examples.shape[1:])} {part.examples.dtype}" for part in parts.values()}
     if len(kinds) > 1:
         raise DataError(
             f"{path} holds images of different kinds ({', '.join(sorted(kinds))}): "

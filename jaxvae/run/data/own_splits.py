@@ -16,7 +16,7 @@ def check_split(name: str, split: str | None, known: str) -> None:
 
 
 def pixels(images: np.ndarray, place: str) -> np.ndarray:
-    """The images with the shape and the type of `Split.images`.
+    """The images with the shape and the type of `Split.examples`.
 
     Args:
         images: [N, H, W, C], [N, H, W] (one channel) or [N, D] (D pixels of height D, width 1, one channel), uint8
@@ -84,4 +84,5 @@ def split_up(path: Path, split: str | None, images: np.ndarray, labels: np.ndarr
     """The 80/10/10 split of images [N, H, W, C], copied into memory."""
     check_split(str(path), split, NAME)
     parts = [Split(images[rows], None if labels is None else labels[rows]) for rows in shuffled(len(images), str(path))]
-    return Dataset(path.name, NAME, *parts)
+    train, valid, test = parts
+    return Dataset(path.name, NAME, train, valid, test)

@@ -49,7 +49,8 @@ def prepared(name: str, split: str | None, source: Path | None, folder: Path) ->
         return Dataset(name, known, stored["train"], valid, stored[parts[-1]])
     images, labels = stored["train"]
     shares = (Split(images[rows], None if labels is None else labels[rows]) for rows in shuffled(len(images), name))
-    return Dataset(name, known, *shares)
+    train, valid, test = shares
+    return Dataset(name, known, train, valid, test)
 
 
 def _builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:

@@ -1,10 +1,10 @@
-"""The pictures of a run: what the model makes of test images, and the curves of its training."""
+"""The pictures of a run on images: what the model makes of test images, and new ones."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,10 @@ import numpy as np
 
 from jaxvae import training
 from jaxvae.model import VAE
-from jaxvae.run import config as configuration
+from jaxvae.run import keys
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.evaluate import as_seen, even_rows
-from jaxvae.run.figures import gallery, pictured
-from jaxvae.run.folder import logs
+from jaxvae.run.figures import gallery
+from jaxvae.run.held_out import spread
 from jaxvae.types import Array, Key, Params
 
 QUANTILES = (0.02, 0.98)  # of the prior, the borders of the 2-D manifold
@@ -24,81 +23,53 @@ CODES = 2000  # how many test examples the latent scatter shows
 NEW = 100  # how many new images are shown
 
 
-def draw(folder: Path, config: configuration.Config, model: VAE, params: Params, dataset: Dataset) -> None:
-    """Write the figures of a run.
+class View(NamedTuple):
+    """How pictures are made of what a kind of VAE of images yields: the defaults are those of a plain one."""
+
+    image: Callable[[Any], Array] = lambda x: x  # an example -> its image
+    code: Callable[[Any], Any] = lambda z: z  # the latent variable -> the part of it that tells examples apart
+    finish: Callable[[Any, Array], Array] = lambda z, mean: mean  # (the latent variable, p(x|z)'s mean) -> an image
+    new: Callable[[VAE, Key, Params, Any], Any] = lambda model, key, params, x: model.prior(params).sample(key)
+    title: str = "Samples from the prior"
+    caption: str = "The decoder's mean for 100 draws z ~ p(z): look for whole, varied shapes."
+    plane: bool = False  # whether z is two real numbers, which are drawn as a map
+
+
+def of_images(model: VAE, as_x: Callable[[Split], Any], view: View) -> Callable[[Path, Params, Dataset], None]:
+    """How pictures of most runs on images are made: reconstructions, samples, the codes, and a map of two latents.
 
     Args:
-        folder: of the run; the figures go to its `figures`.
-        config: of the run.
         model: of the run.
-        params: of one seed.
-        dataset: of the run.
-    """
-    place = folder / "figures"
-    place.mkdir(exist_ok=True)
-    how = pictured.pictured(config, dataset.test.images.shape[1:])
-    test = spread(dataset.test, CODES)
-    xs, shown = as_seen(config, test), as_seen(config, spread(dataset.test, 36))
-    gallery.reconstructions(
-        place / "reconstructions.png",
-        np.asarray(jax.vmap(how.image)(shown)),
-        np.asarray(decode(model, params, _encode(model, params, shown), how.finish)),
-    )
-    told = as_seen(config, spread(dataset.test, NEW))
-    keys = jax.random.split(jax.random.key(4), NEW)
-    rows = np.arange(NEW) % training.num_examples(told)  # a small test set is gone through again
-    zs = jax.vmap(lambda key, x: how.new(model, key, params, x))(keys, jax.tree.map(lambda leaf: leaf[rows], told))
-    means = np.asarray(decode(model, params, zs, how.finish))
-    gallery.samples(place / "samples.png", means, title=how.title, caption=how.caption)
-    codes = jax.tree.leaves(how.code(_encode(model, params, xs)))
-    flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in codes], axis=1)
-    gallery.latent_scatter(place / "latent.png", flat, test.labels)
-    if _has_plane(config.model):
-        gallery.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
-    curves(folder, config)
-
-
-def _has_plane(model: configuration.Model) -> bool:
-    """Whether z is two numbers."""
-    return model.latent == 2 and model.structure == "plain" and model.posterior not in configuration.DISCRETE
-
-
-def spread(split: Split, count: int) -> Split:
-    """Examples from all over a split.
-
-    Args:
-        split: of a data set.
-        count: how many.
+        as_x: a split -> the xs, a tree of arrays [N, ...].
+        view: of the kind.
 
     Returns:
-        At most so many examples, at even distances.
+        The `draw` of a recipe.
     """
-    rows = even_rows(len(split.images), count)
-    return Split(split.images[rows], None if split.labels is None else split.labels[rows])
 
+    def draw(place: Path, params: Params, dataset: Dataset) -> None:
+        test = spread(dataset.test, CODES)
+        xs, shown = as_x(test), as_x(spread(dataset.test, 36))
+        gallery.reconstructions(
+            place / "reconstructions.png",
+            np.asarray(jax.vmap(view.image)(shown)),
+            np.asarray(decode(model, params, _encode(model, params, shown), view.finish)),
+        )
+        told = as_x(spread(dataset.test, NEW))
+        of_each = jax.random.split(keys.of_pictures(), NEW)
+        rows = np.arange(NEW) % training.num_examples(told)  # a small test set is gone through again
+        zs = jax.vmap(lambda key, x: view.new(model, key, params, x))(
+            of_each, jax.tree.map(lambda leaf: leaf[rows], told)
+        )
+        means = np.asarray(decode(model, params, zs, view.finish))
+        gallery.samples(place / "samples.png", means, title=view.title, caption=view.caption)
+        codes = jax.tree.leaves(view.code(_encode(model, params, xs)))
+        flat = np.concatenate([np.asarray(leaf).reshape(len(leaf), -1) for leaf in codes], axis=1)
+        gallery.latent_scatter(place / "latent.png", flat, test.labels)
+        if view.plane:
+            gallery.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
 
-def curves(folder: Path, config: configuration.Config) -> None:
-    """Draw the learning curves from the run's log.
-
-    Args:
-        folder: of the run.
-        config: of the run.
-    """
-    rows = logs.read(folder)
-    bounds = {name: _curve(rows, f"{name}_bound") for name in ("train", "valid", "test")}
-    terms = {
-        "KL": {"train": _curve(rows, "train_kl")},
-        "log-likelihood": {"train": _curve(rows, "train_log_likelihood")},
-    }
-    shown = {name: curve for name, curve in bounds.items() if len(curve[0])}
-    if shown:
-        gallery.learning_curves(folder / "figures" / "curves.png", shown, terms=terms)
-
-
-def _curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs [T] and the values [T], or [S, T] for several seeds."""
-    chosen = [row for row in rows if name in row]
-    return np.array([row["epoch"] for row in chosen]), np.array([row[name] for row in chosen]).T
+    return draw
 
 
 @partial(jax.jit, static_argnums=0)

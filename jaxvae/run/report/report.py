@@ -22,7 +22,6 @@ from jaxvae.run.report.parts import (
 )
 
 ORDER = ("learning_curves", "curves", "reconstructions", "samples", "manifold", "latent")  # by how a file's name begins
-IN_NATS = {"elbo", "nll", "iwae", "kl", "bound", "likelihood", "gap", "rate", "distortion"}
 ERROR = "_standard_error"
 
 
@@ -32,9 +31,9 @@ def write(run_folder: Path) -> Path:
     It reads `config.json` (the configuration, nested; `command`, `name` and `description` have places of their
     own), and what there is of:
 
-    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, and a dict `protocol` that says
-      how they were measured; a nested dict with a protocol of its own is shown with that one. A key that names
-      a bound, a likelihood or a divergence is in nats.
+    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, a dict `units` (of each KEY, "nats" or
+      another; those that have one are shown large), and a dict `protocol` that says how they were measured; a nested
+      dict with a protocol of its own is shown with that one.
     - `metrics.jsonl`: one dict a line. A line that a killed process left unfinished is passed over.
     - `figures/*.png`, with `figures/captions.json`: file stem -> {"title", "caption"}, both drawn in the PNG.
     - `sections/*.json`: {"title", "text", "table": {"columns", "rows"}, "figures": ["name.png"]}.
@@ -92,9 +91,7 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
 
     data, epochs, seeds = find("dataset", "data"), find("epochs"), protocol.get("seeds", 1)
     seeds = len(seeds) if isinstance(seeds, list) else seeds  # which ones, or how many
-    objective = config.get("objective")
-    bound = objective.get("bound", "") if isinstance(objective, dict) else objective or config.get("bound", "")
-    bound = label(str(bound), first=False)
+    bound = label(find("bound"), first=False)
     bound += "" if not bound or "ELBO" in bound or "bound" in bound else " bound"
     sentence = "A variational auto-encoder"
     sentence += f" trained on {data}" if data else ""
@@ -107,14 +104,14 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
 def _numbers(result: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float, float | None]]:
     """(name, value, standard error) of every number that this protocol holds for."""
     for key, value in result.items():
-        if isinstance(value, dict) and key != "protocol" and "protocol" not in value:
+        if isinstance(value, dict) and key not in ("protocol", "units") and "protocol" not in value:
             yield from _numbers(value, f"{prefix}{key}_")
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(ERROR):
             yield prefix + key, value, result.get(key + ERROR)
 
 
 def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> str:
-    """The numbers, large where they are in nats, with the protocol beside them; then nested results."""
+    """The numbers, large where they have a unit, with the protocol beside them; then nested results."""
     if not result:
         return '<section><h2>Results</h2><p class="quiet">The run has not been evaluated yet.</p></section>'
     protocol = result.get("protocol", outer)
@@ -122,10 +119,10 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> st
     small: list[str] = []
     for key, value, error in _numbers(result):
         number, spread = measured(value, error)
-        nats = not IN_NATS.isdisjoint(key.lower().split("_")) and "dimension" not in key and "second" not in key
-        unit = f'<span class="unit">{" ".join(filter(None, (spread, "nats" if nats else "")))}</span>'
+        named = result.get("units", {}).get(key, "")
+        unit = f'<span class="unit">{escape(" ".join(filter(None, (spread, named))))}</span>'
         tile = f'<div class="tile"><dt>{escape(label(key))}</dt><dd><b>{escape(number)}</b> {unit}</dd></div>'
-        (large if nats else small).append(tile)
+        (large if named else small).append(tile)
     tiles = f'<dl class="tiles large">{"".join(large)}</dl>' if large else ""
     tiles += f'<dl class="tiles small">{"".join(small)}</dl>' if small else ""
     tiles += '<p class="note">± one standard error</p>' if "±" in tiles else ""

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run import structures
-from jaxvae.run.config import binarization
-from jaxvae.run.folder.opening import Run, write_json
+from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import report
 
 
@@ -55,16 +54,13 @@ def run_protocol(run: Run) -> dict[str, Any]:
         run: the run.
 
     Returns:
-        Data set, split, binarisation, the trained bound and k, epochs, steps and seed, and what the structure adds.
+        The run, its data set and split, epochs, steps and seed, and what its recipe says.
     """
     return {
         "run": run.folder.name,
         "dataset": run.config.data.name,
-        "split": run.config.data.split or "the data set's own",
-        "binarisation": binarization(run.config),
-        "trained_bound": run.config.objective.bound,
-        "trained_k": run.config.objective.num_samples,
+        "split": getattr(run.config.data, "split", None) or "the data set's own",
         "epochs": run.config.epochs,
         "steps": run.step,
         "seed": run.config.seed,
-    } | structures.protocol(run.config.model)
+    } | dict(run.recipe.protocol)

@@ -1,0 +1,29 @@
+"""The learning curves of a run, from its log."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxvae.run.figures.curves import learning_curves
+from jaxvae.run.folder import logs
+
+
+def draw(folder: Path) -> None:
+    """Draw the learning curves into the figures of a run.
+
+    Args:
+        folder: of the run.
+    """
+    rows = logs.read(folder)
+    bounds = {name: _curve(rows, f"{name}_bound") for name in ("train", "valid", "test")}
+    terms = {"KL": _curve(rows, "train_kl"), "log-likelihood": _curve(rows, "train_log_likelihood")}
+    shown = {name: curve for name, curve in bounds.items() if len(curve[0])}
+    if shown:
+        parts = {name: {"train": curve} for name, curve in terms.items() if len(curve[0])}
+        learning_curves(folder / "figures" / "curves.png", shown, terms=parts)
+
+
+def _curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs [T] and the values [T], or [S, T] for several seeds."""
+    chosen = [row for row in rows if name in row]
+    return np.array([row["epoch"] for row in chosen]), np.array([row[name] for row in chosen]).T

@@ -1,0 +1,137 @@
+"""`jaxvae.fit`: any model trained on arrays by one call, the training loop of a run without a folder."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvae import training
+from jaxvae.bounds import elbo
+from jaxvae.losses import Loss, lifted
+from jaxvae.model import VAE
+from jaxvae.run.course import Course
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.recipe import Recipe
+from jaxvae.run.train import Trained, check_size, train
+from jaxvae.types import Array, Key, Params
+
+
+class History(NamedTuple):
+    """What a training went through, in nats per example."""
+
+    train: np.ndarray  # [epochs] the mean bound over the steps of each epoch; of a loss without one, minus the loss
+    valid: np.ndarray | None  # [epochs] on the held-out examples after it, where there are some
+    best_epoch: int  # whose params were kept, counted from one; the last one without patience
+    extra: Any  # the loss's state that no gradient touches
+
+
+def fit(
+    model: VAE,
+    xs: Any,
+    *,
+    key: Key,
+    epochs: int = 100,
+    batch_size: int = 100,
+    optimizer: optax.GradientTransformation | None = None,
+    bound: Callable[..., Array] = elbo,
+    num_samples: int = 1,
+    loss: Loss | None = None,
+    valid: Any = None,
+    patience: int | None = None,
+    params: Params | None = None,
+    extra: Any = (),
+    prepare: training.Prepare | None = None,
+    show: bool = True,
+) -> tuple[Params, History]:
+    """Train a model on arrays: an epoch is one compiled scan, as that of a run by the command line is.
+
+    Args:
+        model: any model of this library, or your own.
+        xs: [N, *event] the examples, or a tree of such arrays.
+        key: of the first params, the order of the examples, and all noise.
+        epochs: passes over the examples; the last incomplete batch of each is left out.
+        batch_size: B.
+        optimizer: any optax transformation; Adam with a rate of 1e-3 by default.
+        bound: (model, key, params, x, *, num_samples) -> [] nats, which is ascended: `elbo`, `iwae_bound`, or
+            `jaxvae.bound` of any reduction.
+        num_samples: k, the draws of the bound.
+        loss: descended in place of the bound, one of `jaxvae.losses` or your own; `valid` is still judged by `bound`.
+        valid: held-out examples, of which the mean bound is watched.
+        patience: end when it has not risen for so many epochs, and hand back the params with the highest one.
+        params: to begin from; the model's own by default.
+        extra: the loss's state that no gradient touches.
+        prepare: (key, stored example) -> x, at every visit: `jaxvae.training.grey` of bytes, `dynamic_binarization`.
+        show: a progress bar.
+
+    Returns:
+        The params, and the history.
+
+    Raises:
+        ValueError: the examples do not fill a batch, patience has nothing to watch, or bytes come without `prepare`.
+        Diverged: a term is not finite.
+
+    Example:
+        >>> from jaxvae.models import linear
+        >>> xs = jax.random.normal(jax.random.key(0), (200, 3))
+        >>> model = linear.linear_vae(latent=1)
+        >>> params, history = fit(model, xs, key=jax.random.key(1), epochs=2, batch_size=20, show=False)
+        >>> history.train.shape
+        (2,)
+    """
+    if patience is not None and valid is None:
+        raise ValueError(f"patience={patience} watches held-out examples: give some as valid=")
+    if prepare is None:
+        if any(leaf.dtype == np.uint8 for leaf in jax.tree.leaves(xs)):
+            raise ValueError("xs holds bytes: give prepare=jaxvae.training.grey for pixels, or numbers as floats")
+        prepare = _as_it_is
+    of_example = partial(bound, model, num_samples=num_samples)
+    descended = loss or lifted(partial(_ascended, of_example))
+    one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), xs)
+
+    def init(of_params: Key) -> tuple[Params, Any]:
+        started = jax.jit(model.init)(of_params, prepare(of_params, one)) if params is None else params
+        return started, extra
+
+    recipe = Recipe(
+        model=model,
+        init=init,
+        loss=lambda plan: descended,
+        prepare=prepare,
+        bound=of_example,
+        measure=lambda *arguments: {},
+        draw=lambda *arguments: None,
+        protocol={},
+        num_samples=num_samples,
+    )
+    chosen = optax.adam(1e-3) if optimizer is None else optimizer
+    course = Course(key, epochs, batch_size, lambda num_steps: chosen, patience=patience)
+    dataset = Dataset("arrays", "given", Split(xs), None if valid is None else Split(valid), Split(()))
+    check_size(course, dataset)
+    trained = train(recipe, course, dataset, show="training" if show else None)
+    return trained.params, _history(trained)
+
+
+def _as_it_is(key: Key, stored: Any) -> Any:
+    return stored
+
+
+def _ascended(of_example: Callable[[Key, Params, Any], Array], key: Key, params: Params, x: Any, step: Array) -> Any:
+    value = of_example(key, params, x)
+    return value, {"bound": value}
+
+
+def _history(trained: Trained) -> History:
+    """The rows of calls as numbers of epochs."""
+    steps = np.diff([0, *(row["step"] for row in trained.rows)])
+    of_call = np.array([row["train_bound"] if "train_bound" in row else -row["train_loss"] for row in trained.rows])
+    epoch_of = np.ceil([row["epoch"] - 1e-9 for row in trained.rows]).astype(int) - 1
+    total = np.bincount(epoch_of, steps * of_call)
+    watched = [row["valid_bound"] for row in trained.rows if "valid_bound" in row]
+    best = len(total) if trained.best_epoch is None else trained.best_epoch
+    return History(
+        total / np.bincount(epoch_of, steps), np.array(watched) if watched else None, best, trained.state.extra
+    )

@@ -1,0 +1,1 @@
+"""What the command line names: posteriors, priors, likelihoods, networks, bounds, each beside its builder."""

@@ -1,0 +1,204 @@
+"""What `--model.likelihood` names: the density of pixels, p(x|z)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from jaxvae import distributions, likelihoods
+from jaxvae.networks import Free, Outputs
+from jaxvae.run.ranges import Above, AtLeast
+from jaxvae.types import Distribution, Shape
+
+Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
+EACH = frozenset({"factorises"})
+
+
+@dataclass(frozen=True)
+class Bernoulli:
+    """Pixels that are zero or one."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "binary"  # what they are: binary, grey in [0, 1], or levels of 8 bits
+    mean_output: ClassVar[str | None] = "logits"  # the output that a pixel's mean, or its logit, is
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.Bernoulli, distributions.Bernoulli.parameters(shape)
+
+
+@dataclass(frozen=True)
+class ContinuousBernoulli:
+    """Grey pixels, by a Bernoulli's form with the right constant."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "logits"
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.ContinuousBernoulli, distributions.ContinuousBernoulli.parameters(shape)
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A Gaussian of a fixed scale."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+    scale: Annotated[float, Above(0)] = 0.1
+    """The standard deviation of a pixel, pixels being in [0, 1]."""
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.normal_with_scale(self.scale), {"mean": shape}
+
+
+@dataclass(frozen=True)
+class GaussianShared:
+    """A Gaussian whose scale is one learned number for all pixels."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.Normal, {"mean": shape, "log_scale": Free(())}
+
+
+@dataclass(frozen=True)
+class GaussianPerPixel:
+    """A Gaussian whose scale is an output of the decoder for each pixel."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.Normal, distributions.Normal.parameters(shape)
+
+
+@dataclass(frozen=True)
+class Structured:
+    """A Gaussian with a covariance between neighbouring pixels."""
+
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+    radius: Annotated[int, AtLeast(1)] = 1
+    """How many rows and columns off a neighbour is."""
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return likelihoods.StructuredNormal, likelihoods.StructuredNormal.parameters(shape, radius=self.radius)
+
+
+@dataclass(frozen=True)
+class Laplace:
+    """A Laplace density whose scale is one learned number for all pixels."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.Laplace, {"mean": shape, "log_scale": Free(())}
+
+
+@dataclass(frozen=True)
+class StudentT:
+    """Student's t, for outliers."""
+
+    word: ClassVar = "student-t"
+    has: ClassVar = EACH
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = None
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return distributions.StudentT, {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Any probabilities of the 256 levels of 8-bit pixels."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "levels"
+    mean_output: ClassVar[str | None] = None
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return likelihoods.PixelCategorical, likelihoods.PixelCategorical.parameters(shape)
+
+
+@dataclass(frozen=True)
+class BetaBinomial:
+    """A beta-binomial of the 256 levels."""
+
+    has: ClassVar = EACH
+    pixels: ClassVar = "levels"
+    mean_output: ClassVar[str | None] = None
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        return likelihoods.BetaBinomial, likelihoods.BetaBinomial.parameters(shape)
+
+
+@dataclass(frozen=True)
+class LogisticMixture:
+    """A mixture of logistic densities of the 256 levels, whose channels follow each other."""
+
+    pixels: ClassVar = "levels"
+    mean_output: ClassVar[str | None] = None
+    components: Annotated[int, AtLeast(1)] = 10
+    """How many."""
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        mixture = likelihoods.DiscretizedLogisticMixture
+        return mixture, mixture.parameters(shape, self.components)
+
+
+@dataclass(frozen=True)
+class Pixelcnn:
+    """Binary pixels, one by one."""
+
+    pixels: ClassVar = "binary"
+    mean_output: ClassVar[str | None] = None
+    condition: Literal["local", "global"] = "local"
+    """What the code tells: something of its own for each pixel, or the same for all of them, which a posterior easily
+    leaves unused."""
+    radius: Annotated[int, AtLeast(1)] = 3
+    """How many rows and columns back the first layer sees."""
+    layers: Annotated[int, AtLeast(0)] = 3
+    """The layers after the first, each of which sees one pixel further."""
+
+    @property
+    def needs(self) -> dict[str, set[str]]:
+        """A code that is the same for all pixels is a vector, and convolutions give maps."""
+        return {"model.network": {"vectors"}} if self.condition == "global" else {}
+
+    def of(self, shape: Shape) -> Density:
+        """p(x|z) of named outputs, and the outputs that the decoder must have."""
+        local, pixels = self.condition == "local", likelihoods.AutoregressivePixels
+        outputs = pixels.parameters(shape, local=local, radius=self.radius, layers=self.layers)
+        return (pixels if local else likelihoods.globally_conditioned(shape)), outputs
+
+
+AnyLikelihood = (
+    Bernoulli
+    | ContinuousBernoulli
+    | Gaussian
+    | GaussianShared
+    | GaussianPerPixel
+    | Structured
+    | Laplace
+    | StudentT
+    | Categorical
+    | BetaBinomial
+    | LogisticMixture
+    | Pixelcnn
+)

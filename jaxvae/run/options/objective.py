@@ -1,0 +1,116 @@
+"""What training ascends: `--objective`, and the loss that is made of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any
+
+import optax
+
+from jaxvae import bounds, losses
+from jaxvae.losses import Loss
+from jaxvae.model import VAE
+from jaxvae.run import RunError
+from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.options.bounds import AnyBound, Elbo, Piwae
+from jaxvae.run.options.estimators import AnyEstimator, Pathwise
+from jaxvae.run.options.prices import AnyPrice, Capacity, FreeBits, Weight
+from jaxvae.run.ranges import AtLeast
+from jaxvae.run.recipe import Plan
+from jaxvae.training import Step, make_leading_step
+from jaxvae.types import Array, Key, Params
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training ascends."""
+
+    bound: Annotated[AnyBound, EVERYDAY] = field(default_factory=Elbo)
+    """The bound on log p(x)."""
+    num_samples: Annotated[int, AtLeast(1), EVERYDAY] = 1
+    """k, the number of posterior draws for each example."""
+    estimator: AnyEstimator = field(default_factory=Pathwise)
+    """The gradient estimator."""
+    price: AnyPrice = field(default_factory=Weight)
+    """What the latent part costs in the loss: beta, a warm-up, free bits, a capacity."""
+    remat: Annotated[int | None, AtLeast(1)] = None
+    """Hold so many of the k draws at once, and compute the decoder again for the gradient: less memory, more time."""
+    encoder_steps: Annotated[int, AtLeast(0)] = 0
+    """Move the encoder alone so many times before each step, on as many parts of the batch."""
+    encoder_epochs: Annotated[int, AtLeast(0)] = 5
+    """How long it is given these steps of its own: the first epochs, in which it would lag behind."""
+
+
+def loss_of(objective: Any, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
+    """What training descends.
+
+    Args:
+        objective: of a configuration; what it lacks of `Objective` is as it is there.
+        model: that the estimator has been made of.
+        plan: of the run.
+        accumulate: the parts of a batch.
+
+    Returns:
+        The loss.
+
+    Raises:
+        RunError: the whole batch has to be at hand, and is not.
+    """
+    k, price = objective.num_samples, objective.price
+    if isinstance(price, FreeBits | Capacity):
+        if accumulate > 1 or objective.remat is not None:
+            raise RunError(
+                "--objective.price free-bits and capacity look at the mean divergence of a whole batch: leave out "
+                "--accumulate and --objective.remat, or give --objective.price weight"
+            )
+        return losses.negative_elbo(model, price.cost(plan), num_samples=k, shared=plan.shared)
+    beta = price.schedule(plan)
+    if isinstance(objective.bound, Piwae):
+        if objective.remat is not None:
+            raise RunError("--objective.bound piwae holds all draws at once: leave out --objective.remat")
+        reductions = {"for_decoder": objective.bound.reduction(), "for_encoder": objective.bound.of_encoder()}
+        return losses.parted(model, **reductions, num_samples=k)
+    estimator = getattr(objective, "estimator", Pathwise())
+    return estimator.loss(model, objective.bound.reduction(), num_samples=k, beta=beta, at_once=objective.remat)
+
+
+def bound_of(objective: Any, model: VAE) -> Callable[[Key, Params, Any], Array]:
+    """The per-example bound that training ascends, without a weight.
+
+    Args:
+        objective: of a configuration.
+        model: of the run.
+
+    Returns:
+        (key, params, x) -> [], in nats.
+    """
+    bound = bounds.bound(objective.bound.reduction())
+    return partial(bound, model, num_samples=objective.num_samples)
+
+
+def leading_step(
+    objective: Any, *, average: float | None
+) -> Callable[[Loss, optax.GradientTransformation, Plan], Step] | None:
+    """The step that gives the encoder a lead, where the objective asks for one.
+
+    Args:
+        objective: of a configuration.
+        average: the decay of the moving average of the params.
+
+    Returns:
+        (loss, optimizer, plan) -> the step; None for the usual one.
+    """
+    if not objective.encoder_steps:
+        return None
+
+    def step(loss: Loss, optimizer: optax.GradientTransformation, plan: Plan) -> Step:
+        return make_leading_step(
+            loss,
+            optimizer,
+            num_encoder_steps=objective.encoder_steps,
+            until=objective.encoder_epochs * plan.steps_per_epoch,
+            decay=average,
+            shared=plan.shared,
+        )
+
+    return step
