@@ -32,7 +32,7 @@ $(BIN)/uv:
 	$(PYTHON) .ci/environment.py $(VENV)
 
 $(VENV)/.ready: pyproject.toml setup.cfg $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[train]'
 	@touch $@
 
 $(VENV)/.ready-dev: pyproject.toml setup.cfg $(BIN)/uv

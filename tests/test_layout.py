@@ -11,6 +11,7 @@ PACKAGE = ROOT / "jaxvae"
 # A room imports from the rooms below it only, and its files form no circle.
 ROOMS = """
 experiments benchmarks
+jaxvae.cli
 jaxvae.questions
 jaxvae.recipes
 jaxvae.run
@@ -30,7 +31,7 @@ jaxvae.networks
 jaxvae.types
 """.strip().splitlines()
 FLOOR = {room: height for height, row in enumerate(reversed(ROOMS)) for room in row.split()}
-SHELL = ("jaxvae.run", "jaxvae.recipes", "jaxvae.questions")
+SHELL = ("jaxvae.run", "jaxvae.recipes", "jaxvae.questions", "jaxvae.cli")
 SCRIPTS = ("experiments", "benchmarks")
 
 FILES = sorted(

@@ -1,4 +1,4 @@
-"""A class-conditional model, p(x|z, class), whose examples are images with their classes."""
+"""Images given their class, p(x|z, class)."""
 
 from dataclasses import dataclass, field
 from functools import partial

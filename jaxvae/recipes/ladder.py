@@ -1,4 +1,4 @@
-"""A ladder: layers of latents, each half of the one below, with hidden layers that halve too."""
+"""Layers of latents, each half of the one below, with hidden layers that halve too."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any

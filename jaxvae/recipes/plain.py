@@ -1,4 +1,4 @@
-"""The plain kind: one latent variable, any posterior, prior, likelihood, bound and gradient estimator."""
+"""One latent variable, and any posterior, prior, likelihood, bound and gradient estimator."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any

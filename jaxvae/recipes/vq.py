@@ -1,4 +1,4 @@
-"""A vector-quantised model: an image of codes a quarter as high and as wide, each the number of a vector of a table."""
+"""Vector quantisation: an image of codes, each the number of a vector of a table."""
 
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,17 +1,40 @@
-"""Kinds of VAE by their names: the files of `jaxvae.recipes`, and no others."""
+"""Kinds of VAE by their names: the files of `jaxvae.recipes`, and no others, imported when they are asked for."""
 
+from __future__ import annotations
+
+import difflib
 import importlib
 import pkgutil
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jaxvae import recipes as room
 from jaxvae.run import RunError
-from jaxvae.run.recipe import Kind
+
+if TYPE_CHECKING:
+    from jaxvae.run.recipe import Kind
+
+RECIPES = "jaxvae.recipes"
 
 
-def names() -> list[str]:
-    """The names of all kinds, as the command line spells them."""
-    return sorted(item.name.replace("_", "-") for item in pkgutil.iter_modules(room.__path__))
+def files(package: str) -> dict[str, Path]:
+    """The files of a package by their words, as the command line spells them.
+
+    Args:
+        package: its dotted name; it is not imported.
+
+    Returns:
+        Word -> file.
+    """
+    found = find_spec(package)
+    places = list(found.submodule_search_locations or ()) if found else []
+    return {
+        item.name.replace("_", "-"): Path(place) / f"{item.name}.py"
+        for place in places
+        for item in pkgutil.iter_modules([place])
+        if not item.ispkg
+    }
 
 
 def kind_of(name: str, *, place: Path | None = None) -> Kind:
@@ -19,7 +42,7 @@ def kind_of(name: str, *, place: Path | None = None) -> Kind:
 
     Args:
         name: as the command line and `config.json` spell it.
-        place: the run folder that names it.
+        place: the run folder that names it, where one does.
 
     Returns:
         The kind.
@@ -27,7 +50,26 @@ def kind_of(name: str, *, place: Path | None = None) -> Kind:
     Raises:
         RunError: it is none of this library's.
     """
-    if name not in names():
-        of_run = f"{place} is a run of the kind {name!r}" if place is not None else f"there is no kind {name!r}"
-        raise RunError(f"{of_run}: jaxvae's own are {', '.join(names())}; of a kind of your own give kind=")
-    return importlib.import_module(f"{room.__name__}.{name.replace('-', '_')}").KIND
+    known = files(RECIPES)
+    if name not in known and place is not None:
+        raise RunError(
+            f"{place} is a run of the kind {name!r}, and jaxvae's own are {', '.join(known)}: give its own as kind="
+        )
+    if name not in known:
+        raise RunError(f"there is no kind {name!r}: {meant(name, known)}")
+    return importlib.import_module(f"{RECIPES}.{known[name].stem}").KIND
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """What a person who wrote an unknown word may have meant.
+
+    Args:
+        word: that is none of them.
+        known: words.
+
+    Returns:
+        The end of a sentence.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
