@@ -5,6 +5,18 @@ from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, ne
 from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all, with_planes
 from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.models.dequantized import dequantized
+from jaxvae.models.few_labels import (
+    ClassAndCode,
+    adding_both,
+    analogies,
+    balanced_labels,
+    class_probabilities,
+    classify,
+    drawn_features,
+    extended_objective,
+    labelled_vae,
+    repeated,
+)
 from jaxvae.models.generalized import generalized_doubly_reparameterized
 from jaxvae.models.given import ConditionalPrior, Conditioned, Given
 from jaxvae.models.hamiltonian import hamiltonian_vae
@@ -16,6 +28,7 @@ from jaxvae.models.semi_amortised import semi_amortised
 from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
+    "ClassAndCode",
     "Codebook",
     "Codes",
     "ConditionalPrior",
@@ -28,18 +41,26 @@ __all__ = [
     "Perceptual",
     "TopDown",
     "UniformCodes",
+    "adding_both",
+    "analogies",
     "auxiliary_vae",
     "averaged",
+    "balanced_labels",
+    "class_probabilities",
+    "classify",
     "combined",
     "completed",
     "conditional_vae",
     "denoising",
     "dequantized",
+    "drawn_features",
     "exact_posterior",
+    "extended_objective",
     "gaussian_noise",
     "generalized_doubly_reparameterized",
     "given",
     "hamiltonian_vae",
+    "labelled_vae",
     "ladder_vae",
     "linear_vae",
     "log_marginal",
@@ -53,6 +74,7 @@ __all__ = [
     "probabilistic_pca",
     "reading_both",
     "regression",
+    "repeated",
     "revived",
     "salt_and_pepper",
     "semi_amortised",
