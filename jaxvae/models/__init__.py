@@ -1,6 +1,7 @@
 """Kinds of VAE, each a way to produce terms."""
 
 from jaxvae.models.auxiliary import DrawnPosterior, auxiliary_vae
+from jaxvae.models.chain import Chain, Sequence, Steps
 from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, nearest, perplexity, revived
 from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all
 from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
@@ -13,9 +14,11 @@ from jaxvae.models.linear import exact_posterior, linear_vae, log_marginal, para
 from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
 from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
 from jaxvae.models.semi_amortised import semi_amortised
+from jaxvae.models.sequences import deep_markov, variational_recurrent
 from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
+    "Chain",
     "Codebook",
     "Codes",
     "ConditionalPrior",
@@ -26,6 +29,8 @@ __all__ = [
     "Given",
     "Nearest",
     "Perceptual",
+    "Sequence",
+    "Steps",
     "TopDown",
     "UniformCodes",
     "auxiliary_vae",
@@ -33,6 +38,7 @@ __all__ = [
     "combined",
     "completed",
     "conditional_vae",
+    "deep_markov",
     "denoising",
     "dequantized",
     "exact_posterior",
@@ -58,6 +64,7 @@ __all__ = [
     "semi_amortised",
     "straight_through",
     "the_same_for_all",
+    "variational_recurrent",
     "visible_quadrants",
     "vq_vae",
 ]
