@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jaxvae.model import VAE, Terms
-from jaxvae.types import Array, Key, Params
+from jaxvae.types import Array, Event, Key, Params
 
 Reduction = Callable[[Terms], Array]  # terms with a leading axis of draws -> [] nats
 
@@ -288,10 +288,11 @@ def batched(bound: Callable[..., Array]) -> Callable[..., Array]:
     """
 
     @partial(jax.jit, static_argnames=("model", "num_samples"))
-    def bound_of_batch(model: VAE, key: Key, params: Params, xs: Array, *, num_samples: int = 1) -> Array:
-        """The bound of every example of xs [B, *event]: [B], in nats, each with a key split from `key`."""
+    def bound_of_batch(model: VAE, key: Key, params: Params, xs: Event, *, num_samples: int = 1) -> Array:
+        """The bound of every example of xs [B, *event], or of a tree: [B], in nats, a key for each split from `key`."""
         of_example = partial(bound, model, num_samples=num_samples)
-        return jax.vmap(of_example, (0, None, 0))(jax.random.split(key, len(xs)), params, xs)
+        keys = jax.random.split(key, len(jax.tree.leaves(xs)[0]))
+        return jax.vmap(of_example, (0, None, 0))(keys, params, xs)
 
     return bound_of_batch
 

@@ -1,6 +1,7 @@
 """Kinds of VAE, each a way to produce terms."""
 
 from jaxvae.models.auxiliary import DrawnPosterior, auxiliary_vae
+from jaxvae.models.chain import Chain, Sequence, Steps, Unrolled, ended, keys_of, total
 from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, nearest, perplexity, revived
 from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all, with_planes
 from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
@@ -25,9 +26,11 @@ from jaxvae.models.linear import exact_posterior, linear_vae, log_marginal, para
 from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
 from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
 from jaxvae.models.semi_amortised import semi_amortised
+from jaxvae.models.sequences import Family, deep_markov, variational_recurrent
 from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
+    "Chain",
     "ClassAndCode",
     "Codebook",
     "Codes",
@@ -35,12 +38,16 @@ __all__ = [
     "Conditioned",
     "Corrupt",
     "DrawnPosterior",
+    "Family",
     "Features",
     "Given",
     "Nearest",
     "Perceptual",
+    "Sequence",
+    "Steps",
     "TopDown",
     "UniformCodes",
+    "Unrolled",
     "adding_both",
     "analogies",
     "auxiliary_vae",
@@ -51,15 +58,18 @@ __all__ = [
     "combined",
     "completed",
     "conditional_vae",
+    "deep_markov",
     "denoising",
     "dequantized",
     "drawn_features",
+    "ended",
     "exact_posterior",
     "extended_objective",
     "gaussian_noise",
     "generalized_doubly_reparameterized",
     "given",
     "hamiltonian_vae",
+    "keys_of",
     "labelled_vae",
     "ladder_vae",
     "linear_vae",
@@ -80,6 +90,8 @@ __all__ = [
     "semi_amortised",
     "straight_through",
     "the_same_for_all",
+    "total",
+    "variational_recurrent",
     "visible_quadrants",
     "vq_vae",
     "with_planes",

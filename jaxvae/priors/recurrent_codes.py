@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jax.nn import log_softmax, sigmoid
+from jax.nn import log_softmax
 
+from jaxvae.networks import gated_step
 from jaxvae.types import Array, Key, Params, Shape
 
 
@@ -32,8 +33,7 @@ class RecurrentCodes:
         readout: [width, K] W.
         bias: [K] b.
 
-    Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014), for the unit, with the
-    reset gate after the product, which lets one product serve all gates.
+    Source: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014), for the unit.
     """
 
     left: Array
@@ -77,12 +77,7 @@ class RecurrentCodes:
 
     def _next(self, state: Array, inputs: Array) -> Array:
         """The state after one more position; inputs [3 width] are multiplied already."""
-        ours = state @ self.state_weights + self.gate_bias
-        reset_in, update_in, candidate_in = jnp.split(inputs, 3)
-        reset_state, update_state, candidate_state = jnp.split(ours, 3)
-        update = sigmoid(update_in + update_state)
-        candidate = jnp.tanh(candidate_in + sigmoid(reset_in + reset_state) * candidate_state)
-        return update * state + (1 - update) * candidate
+        return gated_step(state, inputs, self.state_weights, self.gate_bias)
 
 
 def start(key: Key, shape: Shape, num_codes: int, *, width: int = 256) -> Params:
