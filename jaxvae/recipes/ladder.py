@@ -8,10 +8,11 @@ from jaxvae.distributions import Normal
 from jaxvae.model import VAE
 from jaxvae.models import ladder_vae
 from jaxvae.run.choice import EVERYDAY
-from jaxvae.run.options import bounds, likelihoods, prices
+from jaxvae.run.options import likelihoods
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.estimators import Pathwise
 from jaxvae.run.options.images import ImageSettings, image_recipe, load_images, parts_of
+from jaxvae.run.options.objective import PathObjective
 from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Network, Shape
@@ -34,29 +35,11 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What training ascends."""
-
-    bound: Annotated[bounds.AnyBound, EVERYDAY] = field(default_factory=bounds.Elbo)
-    """The bound on log p(x)."""
-    num_samples: Annotated[int, AtLeast(1), EVERYDAY] = 1
-    """k, the number of posterior draws for each example."""
-    price: prices.AnyPrice = field(default_factory=prices.Weight)
-    """What the latent part costs in the loss: beta, a warm-up, free bits of each layer, a capacity."""
-    remat: Annotated[int | None, AtLeast(1)] = None
-    """Hold so many of the k draws at once, and compute the decoder again for the gradient: less memory, more time."""
-    encoder_steps: Annotated[int, AtLeast(0)] = 0
-    """Move the encoder alone so many times before each step, on as many parts of the batch."""
-    encoder_epochs: Annotated[int, AtLeast(0)] = 5
-    """How long it is given these steps of its own."""
-
-
-@dataclass(frozen=True)
 class Config(ImageSettings):
     """Train a ladder of latent layers on images, evaluate it, and write a report into a run folder."""
 
     model: Model = field(default_factory=Model)
-    objective: Objective = field(default_factory=Objective)
+    objective: PathObjective = field(default_factory=PathObjective)
 
 
 def model_of(config: Config, shape: Shape) -> VAE:

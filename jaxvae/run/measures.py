@@ -23,7 +23,7 @@ AT_ONCE = 1000  # examples in one call
 
 
 def of_terms(
-    model: VAE, as_x: Callable[[Split], Any], *, over: Callable[[Any], Array] | None = None
+    model: VAE, as_x: Callable[[Split], Any], *, over: Callable[[Any], Array] | None = None, unit: str = "nats"
 ) -> Callable[[Params, Split, Asked], dict[str, Measured]]:
     """How most models are measured: the ELBO and its parts by one draw, and log p(x) where there are weights.
 
@@ -31,9 +31,10 @@ def of_terms(
         model: of the run.
         as_x: a split -> the xs, `partial(as_seen, recipe)` for instance.
         over: xs -> [N] what the sums are divided by, the steps of sequences say; None for means.
+        unit: of the numbers.
 
     Returns:
-        The `measure` of a recipe: "test_elbo", "test_kl", "test_log_likelihood" and "test_nll", in nats.
+        The `measure` of a recipe: "test_elbo", "test_kl", "test_log_likelihood" and "test_nll".
     """
 
     def measure(params: Params, test: Split, asked: Asked) -> dict[str, Measured]:
@@ -42,7 +43,7 @@ def of_terms(
         shares = None if over is None else np.asarray(over(xs))
 
         def measured(values: Any, rows: Any = slice(None), **said: Any) -> Measured:
-            return Measured(np.asarray(values), "nats", None if shares is None else shares[rows], said)
+            return Measured(np.asarray(values), unit, None if shares is None else shares[rows], said)
 
         log_likelihood, kl = mean_terms(model, keys.of_terms(), params, xs)
         found = {

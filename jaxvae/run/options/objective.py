@@ -22,15 +22,13 @@ from jaxvae.types import Array, Key, Params
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What training ascends."""
+class PathObjective:
+    """What training ascends, by the path of the draws."""
 
     bound: Annotated[AnyBound, EVERYDAY] = field(default_factory=Elbo)
     """The bound on log p(x)."""
     num_samples: Annotated[int, AtLeast(1), EVERYDAY] = 1
     """k, the number of posterior draws for each example."""
-    estimator: AnyEstimator = field(default_factory=Pathwise)
-    """The gradient estimator."""
     price: AnyPrice = field(default_factory=Weight)
     """What the latent part costs in the loss: beta, a warm-up, free bits, a capacity."""
     remat: Annotated[int | None, AtLeast(1)] = None
@@ -41,11 +39,19 @@ class Objective:
     """How long it is given these steps of its own: the first epochs, in which it would lag behind."""
 
 
-def loss_of(objective: Any, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
+@dataclass(frozen=True)
+class Objective(PathObjective):
+    """What training ascends."""
+
+    estimator: AnyEstimator = field(default_factory=Pathwise)
+    """The gradient estimator."""
+
+
+def loss_of(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
     """What training descends.
 
     Args:
-        objective: of a configuration; what it lacks of `Objective` is as it is there.
+        objective: of a configuration.
         model: that the estimator has been made of.
         plan: of the run.
         accumulate: the parts of a batch.
@@ -70,11 +76,11 @@ def loss_of(objective: Any, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
             raise RunError("--objective.bound piwae holds all draws at once: leave out --objective.remat")
         reductions = {"for_decoder": objective.bound.reduction(), "for_encoder": objective.bound.of_encoder()}
         return losses.parted(model, **reductions, num_samples=k)
-    estimator = getattr(objective, "estimator", Pathwise())
+    estimator = objective.estimator if isinstance(objective, Objective) else Pathwise()
     return estimator.loss(model, objective.bound.reduction(), num_samples=k, beta=beta, at_once=objective.remat)
 
 
-def bound_of(objective: Any, model: VAE) -> Callable[[Key, Params, Any], Array]:
+def bound_of(objective: PathObjective, model: VAE) -> Callable[[Key, Params, Any], Array]:
     """The per-example bound that training ascends, without a weight.
 
     Args:
@@ -89,7 +95,7 @@ def bound_of(objective: Any, model: VAE) -> Callable[[Key, Params, Any], Array]:
 
 
 def leading_step(
-    objective: Any, *, average: float | None
+    objective: PathObjective, *, average: float | None
 ) -> Callable[[Loss, optax.GradientTransformation, Plan], Step] | None:
     """The step that gives the encoder a lead, where the objective asks for one.
 
