@@ -1,7 +1,7 @@
 """What `--objective.bound` names: the bound on log p(x) that training ascends."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from jaxvae import bounds
 from jaxvae.bounds import Reduction
@@ -95,10 +95,12 @@ class Tvo:
     has: ClassVar = WEIGHTED
     intervals: Annotated[int, AtLeast(1)] = 5
     """Of the partition, which adapts to every image."""
+    rule: Literal["left", "right", "trapezoid"] = "left"
+    """The rectangles' height: left is a lower bound, right an upper one."""
 
     def reduction(self) -> Reduction:
         """The reduction of terms that the bound is."""
-        return bounds.thermodynamic(self.intervals)
+        return bounds.thermodynamic(self.intervals, rule=self.rule)
 
 
 AnyBound = Elbo | Iwae | Renyi | Ciwae | Miwae | Piwae | Tvo
