@@ -62,8 +62,8 @@ class Optimizer:
         """
         if self.warmup_steps >= num_steps:
             raise RunError(
-                f"--optimizer.warmup-steps {self.warmup_steps} is not shorter than the run of {num_steps} steps: warm up "
-                "for less, or train longer"
+                f"--optimizer.warmup-steps {self.warmup_steps} is not shorter than the run of {num_steps} steps: warm "
+                "up for less, or train longer"
             )
         rate: optax.ScalarOrSchedule = self.lr
         if self.schedule == "cosine":

@@ -50,7 +50,7 @@ REFUSED = [
     ),
     (
         {"posterior": "auxiliary", "estimator": "sticking-the-landing"},
-        "needs a density that can be evaluated, and --model.posterior auxiliary has none: give --model.posterior normal",
+        "needs a density that can be evaluated, and --model.posterior auxiliary has none: give --model.posterior ",
     ),
     ({"posterior": "hamiltonian", "estimator": "score-function"}, "or another --objective.estimator (pathwise)"),
     ({"posterior": "auxiliary", "prior": "vamp"}, "or another --model.prior (standard, learned, mixture, flow, ...)"),
