@@ -146,7 +146,12 @@ def recipe(config: Config, about: About) -> Recipe:
             "normalisation": "sum over test sequences / sum of their steps; by_sequence: mean of each sequence's own",
         },
         start=start,
-        step=leading_step(config.objective, average=config.optimizer.average),
+        step=leading_step(
+            config.objective,
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
+            average=config.optimizer.average,
+        ),
         num_samples=config.objective.num_samples,
     )
 

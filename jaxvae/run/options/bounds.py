@@ -1,11 +1,12 @@
 """What `--objective.bound` names: the bound on log p(x) that training ascends."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, ClassVar, Literal
 
 from jaxvae import bounds
 from jaxvae.bounds import Reduction
-from jaxvae.run.ranges import AtLeast, Within
+from jaxvae.run.ranges import AtLeast, Below, Within
 
 WEIGHTED = frozenset({"one bound"})
 
@@ -37,7 +38,7 @@ class Renyi:
     """Renyi's bound."""
 
     has: ClassVar = WEIGHTED
-    alpha: float = 0.5
+    alpha: Annotated[float, Below(inf)] = 0.5
     """1 is the ELBO, 0 IWAE, -inf the largest weight alone."""
 
     def reduction(self) -> Reduction:
