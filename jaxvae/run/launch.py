@@ -24,6 +24,7 @@ from jaxvae.run.folder import about as about_file
 from jaxvae.run.folder import config_file, lock
 from jaxvae.run.folder.files import write_json
 from jaxvae.run.hosts import Hosts
+from jaxvae.run.kinds import names
 from jaxvae.run.options.words import PHRASES
 from jaxvae.run.ranges import check_ranges
 from jaxvae.run.recipe import Asked, Kind, Plan, Recipe, about
@@ -71,8 +72,9 @@ def train(kind: Kind, words: Sequence[str] | None = None) -> None:
         words: of the command line; by default those of the process.
     """
     given = list(sys.argv[1:] if words is None else words)
-    line = shlex.join(["jaxvae", "train", *([] if kind.name == "plain" else [kind.name]), *given])
-    command(partial(run, kind, line=line), options_of(kind), program=f"jaxvae train {kind.name}", words=given)
+    program = f"jaxvae train {kind.name}" if kind.name in names() else f"python {sys.argv[0]}"
+    line = shlex.join([*program.split(), *given])
+    command(partial(run, kind, line=line), options_of(kind), program=program, words=given)
 
 
 def run(kind: Kind, options: Any, *, line: str = "") -> int:
@@ -227,6 +229,8 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
         "wall_seconds": trained.seconds,
         "examples_per_second": _finite(trained.examples_per_second),
     }
+    if course.patience is not None:
+        protocol |= {"patience": course.patience, "best_epoch": trained.best_epoch}
     result = evaluate.result(recipe, course, trained.params, dataset, asked, protocol=protocol)
     if not hosts.is_first():
         return 0

@@ -112,8 +112,8 @@ IMPOSSIBLE = [
             objective__estimator=estimators.DoublyReparameterized(),
             objective__price=prices.Weight(beta=2.0),
         ),
-        "doubly-reparameterized needs a weight of one for the latent part (--objective.price.beta 1 without a warm-up), and"
-        "  --objective.price weight has none: give another --objective.estimator (pathwise, ",
+        "needs a weight of one for the latent part (--objective.price.beta 1 without a warm-up), and "
+        "--objective.price weight has none: give another --objective.estimator (pathwise, ",
     ),
     (
         having(

@@ -84,7 +84,7 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
             for place in (protocol, config, *inner):
                 value = place.get(key)
                 if isinstance(value, dict):
-                    value = value.get("name")
+                    value = value.get("name") or value.get("is")
                 if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                     return text_of(value)
         return ""
