@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class History(NamedTuple):
 
 
 def fit(
-    model: VAE,
+    model: VAE | None,
     xs: Any,
     *,
     key: Key,
@@ -50,7 +50,7 @@ def fit(
     """Train a model on arrays: an epoch is one compiled scan, as that of a run by the command line is.
 
     Args:
-        model: any model of this library, or your own.
+        model: any model of this library, or your own; None where `params` begin, and `bound` or `loss` asks for none.
         xs: [N, *event] the examples, or a tree of such arrays.
         key: of the first params, the order of the examples, and all noise.
         epochs: passes over the examples; the last incomplete batch of each is left out.
@@ -71,7 +71,8 @@ def fit(
         The params, and the history.
 
     Raises:
-        ValueError: the examples do not fill a batch, patience has nothing to watch, or bytes come without `prepare`.
+        ValueError: the examples do not fill a batch, patience has nothing to watch, bytes come without `prepare`, or
+            there is neither a model nor params.
         Diverged: a term is not finite.
 
     Example:
@@ -88,16 +89,20 @@ def fit(
         if any(leaf.dtype == np.uint8 for leaf in jax.tree.leaves(xs)):
             raise ValueError("xs holds bytes: give prepare=jaxvae.training.grey for pixels, or numbers as floats")
         prepare = _as_it_is
+    if model is None and params is None:
+        raise ValueError("without a model nothing says where to begin: give params=")
     of_example = partial(bound, model, num_samples=num_samples)
     descended = loss or lifted(partial(_ascended, of_example))
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), xs)
 
     def init(of_params: Key) -> tuple[Params, Any]:
-        started = jax.jit(model.init)(of_params, prepare(of_params, one)) if params is None else params
-        return started, extra
+        if params is not None:
+            return params, extra
+        assert model is not None
+        return jax.jit(model.init)(of_params, prepare(of_params, one)), extra
 
     recipe = Recipe(
-        model=model,
+        model=cast(VAE, model),  # training itself asks it for nothing
         init=init,
         loss=lambda plan: descended,
         prepare=prepare,
