@@ -17,7 +17,7 @@ LONGEST = (
     "test_resume.py",
     "test_hosts.py",
     "test_train.py",
-    "test_latent_experiments.py",
+    "test_latent_questions.py",
     "test_parallel.py",
     "test_estimator.py",
     "test_endurance.py",
