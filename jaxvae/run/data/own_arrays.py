@@ -8,6 +8,8 @@ import numpy as np
 from jaxvae.run.data.dataset import DataError, Dataset, Split
 from jaxvae.run.data.own_splits import check_split, classes, pixels, split_up
 
+VALIDATION = ("valid", "val", "validation")
+
 
 def own_arrays(path: Path, split: str | None) -> Dataset:
     """Images from a `.npy` file (one array) or a `.npz` file (named arrays), neither of them pickled.
@@ -16,8 +18,8 @@ def own_arrays(path: Path, split: str | None) -> Dataset:
     which becomes [N, D, 1, 1]. A `.npz` file names them either
 
     - `images` or `x`, with `labels` [N] or without: split "80/10/10" (`own_splits.shuffled`), as a `.npy` file is; or
-    - `train`, `test` and, if there is one, `valid`, with `train_labels`, `test_labels`, `valid_labels` or without: the
-      split is the file's own, called "train/valid/test" or "train/test".
+    - `train`, `test` and, if there is one, `valid` (or `val`, `validation`), with `train_labels`, `test_labels`,
+      `valid_labels` or without: the split is the file's own, called "train/valid/test" or "train/test".
 
     Args:
         path: of the file.
@@ -44,13 +46,14 @@ def own_arrays(path: Path, split: str | None) -> Dataset:
         ) from error
     for key in ("images", "x"):
         if key in found:
+            _all_read(path, found, {key, "labels"})
             images = pixels(found[key], f"{key} in {path}")
             labels = found.get("labels")
             if labels is not None:
                 labels = classes(labels, len(images), f"labels in {path}")
             return split_up(path, split, images, labels)
     if "train" in found and "test" in found:
-        return _own_split(path, split, found)
+        return _own_split(path, split, _called_valid(path, found))
     raise DataError(
         f"{path} holds {', '.join(found) or 'nothing'}: call the images `images` (with `labels` or without), or "
         "`train`, `test` and `valid` (with `train_labels` and so on or without)."
@@ -60,6 +63,7 @@ def own_arrays(path: Path, split: str | None) -> Dataset:
 def _own_split(path: Path, split: str | None, found: dict[str, np.ndarray]) -> Dataset:
     name = "train/valid/test" if "valid" in found else "train/test"
     check_split(str(path), split, name)
+    _all_read(path, found, {key for part in name.split("/") for key in (part, f"{part}_labels")})
     parts = {}
     for part in name.split("/"):
         images = pixels(found[part], f"{part} in {path}")
@@ -74,3 +78,22 @@ def _own_split(path: Path, split: str | None, found: dict[str, np.ndarray]) -> D
             "give all parts one shape and one type."
         )
     return Dataset(path.name, name, parts["train"], parts.get("valid"), parts["test"])
+
+
+def _called_valid(path: Path, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with the validation images, by whichever name they have, called `valid`."""
+    there = [name for name in VALIDATION if name in found]
+    if len(there) > 1:
+        raise DataError(f"{path} holds {' and '.join(there)}, the same part twice: keep one of them.")
+    named = {name: "valid" for name in there} | {f"{name}_labels": "valid_labels" for name in there}
+    return {named.get(name, name): array for name, array in found.items()}
+
+
+def _all_read(path: Path, found: dict[str, np.ndarray], known: set[str]) -> None:
+    """Refuses arrays that no name here is for: labels called otherwise would be passed over without a word."""
+    if others := [name for name in found if name not in known]:
+        read = ", ".join(name for name in found if name in known)
+        raise DataError(
+            f"{path} holds {', '.join(others)} beside {read}, and nothing "
+            f"here reads an array of that name: call it one of {', '.join(sorted(known))}, or leave it out of the file."
+        )

@@ -9,18 +9,19 @@ from tqdm import tqdm
 
 from jaxvae.run.data import arrays
 from jaxvae.run.data.dataset import DataError, Dataset, Split
+from jaxvae.run.data.image_folders import WHOLE, labels_of, listed
 from jaxvae.run.data.own_splits import NAME, check_split, shuffled
 
-_SUFFIXES = {".png", ".jpg", ".jpeg"}
 _GREY, _COLOUR = {"1", "L"}, {"RGB", "P", "YCbCr", "CMYK"}
 
 
 def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
-    """The PNG and JPEG images in a folder, all of one size, split "80/10/10" (`own_splits.shuffled`).
+    """The PNG and JPEG images in a folder, all of one size.
 
     Images lie either in the folder itself, without labels, or in its subfolders, which are the classes 0, 1, ... in
-    the order of their names. They have one channel if all are grey, else three (RGB). Hidden and other files are passed
-    over.
+    the order of their names: split "80/10/10" (`own_splits.shuffled`). Where its subfolders are called train, test and,
+    if there is one, val, and hold images in either of these ways, the split is the folder's own, "train/valid/test" or
+    "train/test". Images have one channel if all are grey, else three (RGB). Hidden and other files are passed over.
 
     The images are decoded once, into one array below `folder`, in which their paths, sizes and times of change are
     remembered: when a file changes they are decoded again.
@@ -34,18 +35,28 @@ def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
         The data set, called by the folder's name, its images memory-mapped.
 
     Raises:
-        DataError: if there are no images, or they differ in size, or one cannot be read.
+        DataError: if there are no images, or they differ in size, or one cannot be read, or it is not clear which
+            of them train.
     """
-    check_split(str(path), split, NAME)
-    files, labels = _listed(path)
-    train, valid, test = shuffled(len(files), str(path))
-    order = np.concatenate([train, valid, test])
+    parts = listed(path)
+    labels = labels_of(parts)
+    known = NAME if WHOLE in parts else "/".join(parts)
+    check_split(str(path), split, known)
+    files = [file for part in parts.values() for file in part.files]
+    if WHOLE in parts:
+        rows = dict(zip(("train", "valid", "test"), shuffled(len(files), str(path)), strict=True))
+        files = [files[number] for order in rows.values() for number in order]
+        whole = labels[WHOLE]
+        labels = {part: None if whole is None else whole[order] for part, order in rows.items()}
+        lengths = {part: len(order) for part, order in rows.items()}
+    else:
+        lengths = {part: len(found.files) for part, found in parts.items()}
 
     place = folder / "arrays" / "own" / f"{path.resolve().name}-{_fingerprint(files)}.npy"
     images = arrays.read(place)
     if images is None:
         try:
-            _decode([files[number] for number in order], place)
+            _decode(files, place)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be decoded into {place} ({error}): choose another folder with folder= or JAXVAE_DATA."
@@ -54,37 +65,9 @@ def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
     if images is None or len(images) != len(files):
         raise DataError(f"{place} cannot be read back: delete it and run again.")
 
-    def part(start: int, stop: int) -> Split:
-        return Split(images[start:stop], None if labels is None else labels[order[start:stop]])
-
-    first, second = len(train), len(train) + len(valid)
-    return Dataset(path.resolve().name, NAME, part(0, first), part(first, second), part(second, len(files)))
-
-
-def _listed(path: Path) -> tuple[list[Path], np.ndarray | None]:
-    loose = _images(path)
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    classes = {entry: _images(entry) for entry in folders}
-    if not loose and not any(classes.values()):
-        raise DataError(f"{path} holds no PNG or JPEG images, nor do its subfolders: name the folder that does.")
-    if not any(classes.values()):
-        return loose, None
-    if loose:
-        raise DataError(
-            f"{path} holds images beside subfolders with images: move {loose[0].name} and its like into a subfolder, "
-            "which is a class."
-        )
-    classes = {entry: files for entry, files in classes.items() if files}
-    labels = np.repeat(np.arange(len(classes), dtype=np.int32), [len(files) for files in classes.values()])
-    return [file for files in classes.values() for file in files], labels
-
-
-def _images(path: Path) -> list[Path]:
-    return sorted(
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in _SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    )
+    ends = dict(zip(lengths, np.cumsum(list(lengths.values())).tolist(), strict=True))
+    made = {part: Split(images[end - lengths[part] : end], labels[part]) for part, end in ends.items()}
+    return Dataset(path.resolve().name, known, made["train"], made.get("valid"), made["test"])
 
 
 def _fingerprint(files: list[Path]) -> str:

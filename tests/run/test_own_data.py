@@ -1,0 +1,102 @@
+"""A person's own images and tables, in every form that people have them in: read as they are meant, or refused."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.run.data import DataError
+from jaxvae.run.data.loading import load
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 5), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _prepared_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXVAE_DATA", str(tmp_path / "prepared"))
+
+
+def paint(folder, images, suffix=".png", **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03}{suffix}", **options)
+    return folder
+
+
+# --- which images train
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "testing")])
+def test_folders_called_train_val_and_test_are_the_split(tmp_path, names):
+    for name, images in zip(names, (IMAGES[:20], IMAGES[20:23], IMAGES[23:25]), strict=True):
+        paint(tmp_path / "own" / name, images)
+    data = load(str(tmp_path / "own"))
+    assert data.split == "train/valid/test"
+    assert data.train.labels is None
+    for split, images in ((data.train, IMAGES[:20]), (data.valid, IMAGES[20:23]), (data.test, IMAGES[23:25])):
+        np.testing.assert_array_equal(split.examples[..., 0], images)
+    with pytest.raises(DataError, match="choose train/valid/test"):
+        load(str(tmp_path / "own"), split="80/10/10")
+
+
+def test_classes_lie_in_the_parts_and_have_one_number_in_all_of_them(tmp_path):
+    """The test set has no `bird`, and its `dog` is still number 2."""
+    own = tmp_path / "own"
+    for number, kind in enumerate(("bird", "cat", "dog")):
+        paint(own / "train" / kind, IMAGES[number * 4 : number * 4 + 4])
+    paint(own / "test" / "cat", IMAGES[12:14])
+    paint(own / "test" / "dog", IMAGES[14:17])
+    data = load(str(own))
+    assert (data.split, data.valid) == ("train/test", None)
+    np.testing.assert_array_equal(data.train.labels, np.repeat([0, 1, 2], 4))
+    np.testing.assert_array_equal(data.test.labels, [1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(data.test.examples[..., 0], IMAGES[12:17])
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for kind in ("bus", "train"):
+        paint(tmp_path / "own" / kind, IMAGES[:10])
+    data = load(str(tmp_path / "own"))
+    assert data.split == "80/10/10"
+    assert set(data.train.labels) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("folders", "sentence"),
+    [
+        (("train", "val"), "holds the parts train, val and none called test"),
+        (("val", "test"), "and none called train"),
+        (("train", "test", "extra"), "holds extra beside the parts train, test"),
+        (("train", "test", "."), "holds 000.png beside the parts train, test"),
+        (("train", "val", "valid", "test"), "holds val and valid, the same part twice"),
+    ],
+)
+def test_parts_that_are_no_split_are_refused(tmp_path, folders, sentence):
+    for folder in folders:
+        paint(tmp_path / "own" / folder, IMAGES[:5])
+    with pytest.raises(DataError, match=sentence):
+        load(str(tmp_path / "own"))
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_arrays_called_val_validate(tmp_path, name):
+    content = {"train": IMAGES[:20], "test": IMAGES[20:25], name: IMAGES[25:], f"{name}_labels": np.arange(15)}
+    np.savez(tmp_path / "own.npz", **content)
+    data = load(str(tmp_path / "own.npz"))
+    assert data.split == "train/valid/test"
+    np.testing.assert_array_equal(data.valid.examples[..., 0], IMAGES[25:])
+    np.testing.assert_array_equal(data.valid.labels, np.arange(15))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"images": IMAGES, "label": np.arange(40)}, "holds label beside images, .* call it one of images, labels"),
+        ({"x": IMAGES, "images": IMAGES}, "holds x beside images"),
+        ({"train": IMAGES, "test": IMAGES, "y_train": np.arange(40)}, "holds y_train beside train, test"),
+        ({"train": IMAGES, "test": IMAGES, "val": IMAGES, "valid": IMAGES}, "valid and val, the same part twice"),
+    ],
+)
+def test_an_array_of_another_name_is_not_passed_over(tmp_path, content, sentence):
+    np.savez(tmp_path / "own.npz", **content)
+    with pytest.raises(DataError, match=sentence):
+        load(str(tmp_path / "own.npz"))
