@@ -100,3 +100,33 @@ def test_an_array_of_another_name_is_not_passed_over(tmp_path, content, sentence
     np.savez(tmp_path / "own.npz", **content)
     with pytest.raises(DataError, match=sentence):
         load(str(tmp_path / "own.npz"))
+
+
+# --- the axes of an array
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 32, 32), (40, 1, 28, 28), (40, 4, 6, 9)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_channels_before_rows_are_refused(tmp_path, shape, dtype):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(tmp_path / "own.npy", images if dtype == np.uint8 else images / np.float32(255))
+    expected = f"{shape[3]} channels, {shape[1]} pixels high: .*moveaxis.images, 1, -1. where these are {shape[2]} x"
+    with pytest.raises(DataError, match=expected):
+        load(str(tmp_path / "own.npy"))
+    np.savez(tmp_path / "own.npz", train=images, test=images)
+    with pytest.raises(DataError, match=f"train in .*own.npz has the shape .*{expected}"):
+        load(str(tmp_path / "own.npz"))
+
+
+@pytest.mark.parametrize(
+    "shape", [(40, 32, 32, 3), (40, 8, 8, 13), (40, 3, 32, 1), (40, 64, 1, 6), (40, 4, 4, 64), (40, 3, 3, 3)]
+)
+def test_axes_that_stand_where_they_belong_are_taken(tmp_path, shape):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    assert load(str(tmp_path / "own.npy")).train.examples.shape == (32, *shape[1:])
+
+
+def test_one_colour_image_is_no_set_of_grey_ones(tmp_path):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
+    with pytest.raises(DataError, match=r"64 grey images, 3 pixels wide, .* one image in colour: .*\[64, 48, 3, 1\]"):
+        load(str(tmp_path / "own.npy"))

@@ -7,6 +7,7 @@ import numpy as np
 from jaxvae.run.data.dataset import DataError, Dataset, Split
 
 NAME = "80/10/10"
+CHANNELS = 4  # at most, of an image that people see: an axis that is no longer is theirs where it stands before rows
 
 
 def check_split(name: str, split: str | None, known: str) -> None:
@@ -37,6 +38,7 @@ def pixels(images: np.ndarray, place: str) -> np.ndarray:
         raise DataError(
             f"{place} has the shape {images.shape}: give images as [N, H, W, C], [N, H, W] or [N, D], none of them 0."
         )
+    _check_axes(images.shape, place)
     images = images.reshape(images.shape + (1,) * (4 - images.ndim))
     if images.dtype == np.uint8:
         if images.max() <= 1:
@@ -51,6 +53,23 @@ def pixels(images: np.ndarray, place: str) -> np.ndarray:
     if not (least >= 0 and most <= 1):  # so that NaN is refused too
         raise DataError(f"{place} holds values from {least} to {most}: scale them to [0, 1].")
     return images.astype(np.float32, copy=False)
+
+
+def _check_axes(shape: tuple[int, ...], place: str) -> None:
+    """Refuses channels where rows belong, and one colour image where many images belong."""
+    if len(shape) == 4 and shape[1] <= CHANNELS < min(shape[2:]):
+        _, first, second, third = shape
+        raise DataError(
+            f"{place} has the shape {shape}, which would be images of {third} channels, {first} pixels high: give "
+            f"images as [N, H, W, C], numpy.moveaxis(images, 1, -1) where these are {second} x {third} with "
+            f"{first} channel{'s' if first > 1 else ''}."
+        )
+    if len(shape) == 3 and shape[2] in (3, CHANNELS) and min(shape[:2]) > CHANNELS:
+        raise DataError(
+            f"{place} has the shape {shape}, which would be {shape[0]} grey images, {shape[2]} pixels wide, and is "
+            f"perhaps one image in colour: give many images as [N, H, W, C], and grey ones of that shape as "
+            f"{[*shape, 1]}."
+        )
 
 
 def classes(labels: np.ndarray, length: int, place: str) -> np.ndarray:
