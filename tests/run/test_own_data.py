@@ -130,3 +130,45 @@ def test_one_colour_image_is_no_set_of_grey_ones(tmp_path):
     np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
     with pytest.raises(DataError, match=r"64 grey images, 3 pixels wide, .* one image in colour: .*\[64, 48, 3, 1\]"):
         load(str(tmp_path / "own.npy"))
+
+
+# --- folders of images: which way up, which files
+
+
+UPRIGHT = {  # the orientation that EXIF states -> the stored pixels as people see them
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_images_are_turned_upright(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    own = paint(tmp_path / "own", IMAGES[:10], suffix, exif=exif)
+    upright = np.stack([UPRIGHT[orientation](image) for image in IMAGES[:10]])
+    for number, image in enumerate(upright):  # beside others, that were held so
+        Image.fromarray(np.ascontiguousarray(image)).save(own / f"upright-{number}{suffix}")
+    data = load(str(own))
+    rows = np.random.RandomState(0).permutation(20)
+    images = np.concatenate([data.train.examples, data.valid.examples, data.test.examples])[np.argsort(rows)]
+    np.testing.assert_array_equal(images[:10, ..., 0], upright)
+    np.testing.assert_array_equal(images[10:, ..., 0], upright)
+
+
+def test_a_photograph_held_sideways_is_turned_too(tmp_path):
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:, 16:] = 255  # bright on the right; upright, with orientation 6, below
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(tmp_path / "own", [stored] * 10, ".jpg", exif=exif)
+    images = load(str(tmp_path / "own")).train.examples
+    assert images.shape == (8, 32, 16, 1)
+    assert images[:, :16].max() < 50 < 200 < images[:, 16:].min()

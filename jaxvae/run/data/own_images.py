@@ -1,10 +1,12 @@
 """Users' own folders of PNG and JPEG images."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from jaxvae.run.data import arrays
@@ -12,6 +14,8 @@ from jaxvae.run.data.dataset import DataError, Dataset, Split
 from jaxvae.run.data.image_folders import WHOLE, labels_of, listed
 from jaxvae.run.data.own_splits import NAME, check_split, shuffled
 
+DECODER = 2  # counts up when the same files come out as other arrays
+SIDEWAYS = (5, 6, 7, 8)  # of the eight orientations of EXIF
 _GREY, _COLOUR = {"1", "L"}, {"RGB", "P", "YCbCr", "CMYK"}
 
 
@@ -21,7 +25,8 @@ def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
     Images lie either in the folder itself, without labels, or in its subfolders, which are the classes 0, 1, ... in
     the order of their names: split "80/10/10" (`own_splits.shuffled`). Where its subfolders are called train, test and,
     if there is one, val, and hold images in either of these ways, the split is the folder's own, "train/valid/test" or
-    "train/test". Images have one channel if all are grey, else three (RGB). Hidden and other files are passed over.
+    "train/test". Images are turned upright where their EXIF says how, and have one channel
+    if all are grey, else three (RGB). Hidden and other files are passed over.
 
     The images are decoded once, into one array below `folder`, in which their paths, sizes and times of change are
     remembered: when a file changes they are decoded again.
@@ -71,7 +76,7 @@ def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
 
 
 def _fingerprint(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{DECODER}\n".encode())
     for file in files:
         status = file.stat()
         digest.update(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -80,14 +85,15 @@ def _fingerprint(files: list[Path]) -> str:
 
 def _decode(files: list[Path], place: Path) -> None:
     with _opened(files[0]) as image:
-        size = image.size
+        size = _upright_size(image)
     channels = "L"
     for file in files:  # headers only: the array's shape must be known before it is written
         with _opened(file) as image:
-            if image.size != size:
+            found = _upright_size(image)
+            if found != size:
                 raise DataError(
-                    f"{file} is {image.size[0]}x{image.size[1]} and {files[0]} is {size[0]}x{size[1]}: "
-                    "bring all images to one size."
+                    f"{file} is {found[0]}x{found[1]} and {files[0]} is {size[0]}x{size[1]}: bring all images to one "
+                    "size."
                 )
             if image.mode not in _GREY | _COLOUR or "transparency" in image.info:
                 raise DataError(
@@ -101,15 +107,37 @@ def _decode(files: list[Path], place: Path) -> None:
     with arrays.written(place, shape, np.uint8) as images:
         for number, file in enumerate(tqdm(files, f"Decoding {place.stem}", unit=" images", disable=None)):
             with _opened(file) as image:
-                try:
-                    values = np.asarray(image.convert(channels))
-                except (OSError, SyntaxError) as error:
-                    raise DataError(f"{file} cannot be decoded ({error}): replace it or take it out.") from error
-                images[number] = values.reshape(shape[1:])
+                values = np.asarray(_upright(image).convert(channels))
+            images[number] = values.reshape(shape[1:])
 
 
-def _opened(file: Path) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as people see it: a camera that is held sideways writes its pixels sideways, and says so."""
+    image.load()  # Pillow turns a TIFF by itself, here
+    return ImageOps.exif_transpose(image)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of the upright image, from its header."""
+    if image.format == "TIFF":
+        image.load()
+    width, height = image.size
+    return (height, width) if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS else (width, height)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An image file, to be read; whatever goes wrong in it is told with its name."""
     try:
-        return Image.open(file)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        # By an open file: by a path, Pillow maps a TIFF that lies sideways into memory row for column.
+        with file.open("rb") as opened, Image.open(opened) as image:
+            yield image
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
         raise DataError(f"{file} is not a PNG or JPEG image ({error}): replace it or take it out.") from error
+    except Exception as error:  # Pillow has a dozen kinds for what can be wrong in a file
+        raise DataError(
+            f"{file} cannot be decoded ({type(error).__name__}: {error}): save it anew, without the texts and the "
+            "previews that a program has put into it, or take it out."
+        ) from error
