@@ -1,12 +1,17 @@
 """A person's own images and tables, in every form that people have them in: read as they are meant, or refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from jaxvae.run.data import DataError
 from jaxvae.run.data.loading import load
 
+REPOSITORY = Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 5), np.uint8)
 
 
@@ -172,3 +177,48 @@ def test_a_photograph_held_sideways_is_turned_too(tmp_path):
     images = load(str(tmp_path / "own")).train.examples
     assert images.shape == (8, 32, 16, 1)
     assert images[:, :16].max() < 50 < 200 < images[:, 16:].min()
+
+
+def damaged(file, how):
+    """The same file with a fault in it."""
+    image = Image.open(file)
+    if how == "a long text":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("comment", "x" * 3_000_000, zip=True)
+        image.save(file, pnginfo=texts)
+    elif how == "a bomb":
+        Image.new("1", (20_000, 20_000)).save(file)
+    else:
+        content = file.read_bytes()
+        where = content.index(b"IDAT")
+        file.write_bytes(content[: where + 12] + b"\xff" * 8 + content[where + 20 :])
+
+
+@pytest.mark.parametrize("how", ["a long text", "a bomb", "other bytes"])
+def test_whatever_is_wrong_in_a_file_is_told_with_its_name(tmp_path, how):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", how)
+    with pytest.raises(DataError, match=r"007.png (cannot be decoded|is not a PNG)"):
+        load(str(own))
+    assert not list((tmp_path / "prepared").rglob("*.npy"))
+
+
+def test_at_the_command_line_a_bad_file_is_one_sentence(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", "a long text")
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxvae", "data", str(own)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error: {own / '007.png'} cannot be decoded" in done.stderr
+
+
+def test_an_archive_with_damaged_bytes_is_told_with_its_name(tmp_path):
+    place = tmp_path / "own.npz"
+    np.savez_compressed(place, images=IMAGES)
+    content = place.read_bytes()
+    for first in range(60, len(content) - 200, 97):
+        place.write_bytes(content[:first] + b"\xff\x00\xff\x00" + content[first + 4 :])
+        with pytest.raises(DataError, match=r"own.npz (cannot be read|holds)"):
+            load(str(place))
