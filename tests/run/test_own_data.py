@@ -287,3 +287,54 @@ def test_without_room_on_the_disk_it_is_a_sentence(tmp_path, large, monkeypatch)
     with pytest.raises(DataError, match=r"own-.*.npy cannot be written .*No space left.*: make room"):
         load(str(tmp_path / "own.npy"))
     monkeypatch.undo()
+
+
+# --- no picture is missed without a word
+
+
+def test_images_of_every_form_are_read(tmp_path, capfd):
+    own = tmp_path / "own"
+    forms = [".png", ".webp", ".TIFF", ".tif", ".bmp", ".gif", ".pgm"]
+    for suffix in forms:
+        paint(own / suffix[1:].lower(), IMAGES[:3], suffix, **({"lossless": True} if suffix == ".webp" else {}))
+    data = load(str(own))
+    images, labels = of_all(data), np.concatenate([data.train.labels, data.valid.labels, data.test.labels])
+    assert sorted(labels) == sorted([*range(7)] * 3)
+    for image in images:
+        assert any(np.array_equal(image, np.repeat(one[..., None], 3, axis=2)) for one in IMAGES[:3])
+    assert "note" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["cats/a.heic", "cats/b.HEIC"], r"holds cats/a.heic and 1 more such, which cannot be read here"),
+        (["cats/black/a.png"], r"cats/black holds images below .*cats, where a class is one folder"),
+        (["dogs/old/rex/a.png"], r"dogs/old holds images below .*dogs"),
+    ],
+)
+def test_pictures_that_would_be_missed_are_refused(tmp_path, files, sentence):
+    own = paint(tmp_path / "own" / "cats", IMAGES[:20]).parent
+    paint(own / "dogs", IMAGES[20:])
+    for file in files:
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(IMAGES[0]).save(own / file, "PNG")
+    with pytest.raises(DataError, match=sentence):
+        load(str(own))
+
+
+def test_several_pictures_in_one_file_are_refused(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    pages = [Image.fromarray(image) for image in IMAGES[:3]]
+    pages[0].save(own / "pages.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"pages.tif holds 3 pictures"):
+        load(str(own))
+
+
+def test_other_files_are_passed_over_and_named_and_hidden_ones_are_not(tmp_path, capfd):
+    own = paint(tmp_path / "own", IMAGES[:20])
+    for name in (".DS_Store", ".thumbnails/a.heic", "labels.csv", "readme.txt"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text("")
+    assert load(str(own)).train.size == 16
+    assert f"note: {own} holds labels.csv and 1 more such, passed over as no image" in capfd.readouterr().err

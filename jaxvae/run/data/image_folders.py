@@ -1,5 +1,6 @@
 """What lies in a folder of images: the files of each part, and their classes."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,10 @@ import numpy as np
 
 from jaxvae.run.data.dataset import DataError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tiff"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm", ".pbm"}
+FORMS = "PNG, JPEG, WebP, TIFF, BMP, GIF or PNM"
+# Pictures too, that would be missed without a word.
+UNREAD = {".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".nef", ".exr", ".dcm"}
 PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "valid"),
@@ -37,6 +41,7 @@ def listed(path: Path) -> dict[str, Listed]:
     Raises:
         DataError: there are no images, or they lie where it is not clear what they are.
     """
+    _check_files(path)
     named = _parts(path)
     if len(named) < 2:
         return {WHOLE: _part(path)}
@@ -70,6 +75,27 @@ def labels_of(parts: Mapping[str, Listed]) -> dict[str, np.ndarray | None]:
     }
 
 
+def _check_files(path: Path) -> None:
+    """Refuses pictures that nothing here reads, and says which other files are passed over."""
+    inside = (file.relative_to(path) for file in sorted(path.rglob("*")) if file.is_file())
+    others = [file for file in inside if file.suffix.lower() not in SUFFIXES and not _is_hidden(file)]
+    if unread := [file for file in others if file.suffix.lower() in UNREAD]:
+        raise DataError(
+            f"{path} holds {_counted(unread)}, which cannot be read here: save as {FORMS}, or take out what is no part "
+            "of the data."
+        )
+    if others:
+        print(f"note: {path} holds {_counted(others)}, passed over as no image", file=sys.stderr)
+
+
+def _counted(files: list[Path]) -> str:
+    return str(files[0]) + (f" and {len(files) - 1} more such" if len(files) > 1 else "")
+
+
+def _is_hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
+
+
 def _parts(path: Path) -> dict[str, Path]:
     """The subfolders that are named as parts, and hold images somewhere."""
     named: dict[str, Path] = {}
@@ -89,7 +115,10 @@ def _part(path: Path) -> Listed:
     loose = _images(path)
     classes = {folder: _images(folder) for folder in _folders(path)}
     if not loose and not classes:
-        raise DataError(f"{path} holds no PNG or JPEG images, nor do its subfolders: name the folder that does.")
+        raise DataError(
+            f"{path} holds no PNG or JPEG images nor others ({FORMS}), nor do its subfolders: name the folder that "
+            "does."
+        )
     if not classes:
         return Listed(loose, None)
     if loose:
@@ -97,6 +126,12 @@ def _part(path: Path) -> Listed:
             f"{path} holds images beside subfolders with images: move {loose[0].name} and its like into a subfolder, "
             "which is a class."
         )
+    for folder in classes:
+        if deeper := _folders(folder):
+            raise DataError(
+                f"{deeper[0]} holds images below {folder}, where a class is one folder of images: move them up, or "
+                "name the folder whose subfolders are the classes."
+            )
     pairs = [(file, folder.name) for folder, files in classes.items() for file in files]
     return Listed([file for file, _ in pairs], [name for _, name in pairs])
 
@@ -104,7 +139,11 @@ def _part(path: Path) -> Listed:
 def _folders(path: Path) -> list[Path]:
     """The subfolders that hold images somewhere, hidden ones left out."""
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return [folder for folder in folders if any(_is_image(file) for file in folder.rglob("*"))]
+    return [
+        folder
+        for folder in folders
+        if any(_is_image(file) and not _is_hidden(file.relative_to(path)) for file in folder.rglob("*"))
+    ]
 
 
 def _images(path: Path) -> list[Path]:

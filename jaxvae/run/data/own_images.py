@@ -1,4 +1,4 @@
-"""Users' own folders of PNG and JPEG images."""
+"""Users' own folders of images."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from jaxvae.run.data import arrays
 from jaxvae.run.data.dataset import DataError, Dataset, Split
-from jaxvae.run.data.image_folders import WHOLE, labels_of, listed
+from jaxvae.run.data.image_folders import FORMS, WHOLE, labels_of, listed
 from jaxvae.run.data.own_splits import NAME, check_split, shuffled
 
 DECODER = 2  # counts up when the same files come out as other arrays
@@ -20,13 +20,13 @@ _GREY, _COLOUR = {"1", "L"}, {"RGB", "P", "YCbCr", "CMYK"}
 
 
 def own_images(path: Path, split: str | None, folder: Path) -> Dataset:
-    """The PNG and JPEG images in a folder, all of one size.
+    """The images in a folder (PNG, JPEG, WebP, TIFF, BMP, GIF, PNM), all of one size.
 
     Images lie either in the folder itself, without labels, or in its subfolders, which are the classes 0, 1, ... in
     the order of their names: split "80/10/10" (`own_splits.shuffled`). Where its subfolders are called train, test and,
     if there is one, val, and hold images in either of these ways, the split is the folder's own, "train/valid/test" or
-    "train/test". Images are turned upright where their EXIF says how, and have one channel
-    if all are grey, else three (RGB). Hidden and other files are passed over.
+    "train/test". Images are turned upright where their EXIF says how, and have one channel if all are grey, else
+    three (RGB). Hidden files are passed over, and so are others that are no pictures, which a note on stderr tells.
 
     The images are decoded once, into one array below `folder`, in which their paths, sizes and times of change are
     remembered: when a file changes they are decoded again.
@@ -95,6 +95,9 @@ def _decode(files: list[Path], place: Path) -> None:
                     f"{file} is {found[0]}x{found[1]} and {files[0]} is {size[0]}x{size[1]}: bring all images to one "
                     "size."
                 )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a JPEG with the camera's own preview
+                raise DataError(f"{file} holds {frames} pictures: save each in a file of its own.")
             if image.mode not in _GREY | _COLOUR or "transparency" in image.info:
                 raise DataError(
                     f"{file} is of the kind {image.mode}, transparent or deeper than 8 bits: save it as 8-bit grey or "
@@ -135,7 +138,9 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{file} is not a PNG or JPEG image ({error}): replace it or take it out.") from error
+        raise DataError(
+            f"{file} is not a PNG or JPEG image nor another ({FORMS}): {error}. Replace it or take it out."
+        ) from error
     except Exception as error:  # Pillow has a dozen kinds for what can be wrong in a file
         raise DataError(
             f"{file} cannot be decoded ({type(error).__name__}: {error}): save it anew, without the texts and the "
