@@ -1,14 +1,12 @@
 """A small convolutional classifier of images, for what its layers see and for what it says."""
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from tqdm import tqdm
 
-from jaxvae import networks, training
+from jaxvae import fit, networks, training
 from jaxvae.losses import Metrics
 from jaxvae.types import Array, Key, Params
 
@@ -33,7 +31,7 @@ class Classifier(NamedTuple):
 
 
 def classifier(
-    key: Key, images: Array, labels: Array, *, prepare: training.Prepare, epochs: int, batch_size: int, label: str
+    key: Key, images: Array, labels: Array, *, prepare: training.Prepare, epochs: int, batch_size: int
 ) -> Classifier:
     """Train one by the cross entropy.
 
@@ -44,7 +42,6 @@ def classifier(
         prepare: (key, stored image) -> image in [0, 1].
         epochs: passes over them.
         batch_size: of one step of Adam at 1e-3.
-        label: of the progress bar.
 
     Returns:
         The classifier.
@@ -54,23 +51,20 @@ def classifier(
     start = Classifier(
         CONVOLUTIONS.init(key_start, prepare(key_start, images[0])), jnp.zeros((WIDTH, classes)), jnp.zeros(classes)
     )
-    optimizer = optax.adam(1e-3)
 
     def loss(keys: Key, params: Classifier, extra: Any, xs: Any, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
         images, kinds = xs
         cost = optax.softmax_cross_entropy_with_integer_labels(jax.vmap(params.logits)(images), kinds)
         return jnp.mean(cost), (extra, {"cross_entropy": jnp.mean(cost)})
 
-    epoch = jax.jit(
-        partial(
-            training.steps,
-            step=training.make_step(loss, optimizer),
-            prepare=lambda key, stored: (prepare(key, stored[0]), stored[1]),
-            batch_size=batch_size,
-        ),
-        donate_argnums=0,
+    trained, _ = fit(
+        None,
+        (images, labels),
+        key=key_train,
+        epochs=epochs,
+        batch_size=batch_size,
+        loss=loss,
+        params=start,
+        prepare=lambda key, stored: (prepare(key, stored[0]), stored[1]),
     )
-    state = training.start(start, optimizer)
-    for _ in tqdm(range(epochs), desc=label, unit=" epochs"):
-        state, _ = epoch(state, key_train, (images, labels))
-    return state.params
+    return trained

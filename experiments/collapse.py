@@ -2,14 +2,13 @@
 
 A PixelCNN decoder explains binary digits well by itself. Where the code tells all pixels the same, as in van den Oord
 et al. (2016), the posterior of a plain VAE falls back to the prior within an epoch: posterior collapse. The same model
-is trained again with each remedy, on the same data for the same time. With `--model.pixel-condition local` the code
-tells each pixel something of its own, and nothing collapses.
+is trained again with each remedy, on the same data for the same time. With `--model.likelihood.condition local` the
+code tells each pixel something of its own, and nothing collapses.
 """
 
-import dataclasses
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import train
 from experiments.collapse_figure import draw
 from experiments.new_folder import new_folder
 from jaxvae.evaluation import decomposition
-from jaxvae.run import RunError, config, config_check, evaluate
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import to_dict
 from jaxvae.run.command import command
 from jaxvae.run.folder import opening
+from jaxvae.run.folder.files import write_json
+from jaxvae.run.held_out import as_seen, spread
+from jaxvae.run.options import likelihoods, prices, priors
+from jaxvae.run.options.images import Images
+from jaxvae.run.options.objective import Objective
 from jaxvae.run.report import study
+from jaxvae.run.settings import Evaluation, Optimizer
 
 
-def settings_of(remedy: str, options: "Options") -> config.Config:
+def settings_of(remedy: str, options: "Options") -> plain.Config:
     """The configuration of a run with one of the remedies.
 
     Args:
@@ -38,26 +44,25 @@ def settings_of(remedy: str, options: "Options") -> config.Config:
         The configuration.
     """
     half = max(1, options.epochs // 2)
-    objective, model = config.Objective(), options.model
     objectives = {
-        "warm-up": replace(objective, warmup_epochs=half),
-        "cyclical": replace(objective, cycle_epochs=half),
-        "free bits": replace(objective, free_bits=options.nats),
-        "leading encoder": replace(objective, encoder_steps=options.encoder_steps, encoder_epochs=half),
+        "warm-up": Objective(price=prices.Weight(warmup_epochs=half)),
+        "cyclical": Objective(price=prices.Cyclical(epochs=half)),
+        "free bits": Objective(price=prices.FreeBits(nats=options.nats)),
+        "leading encoder": Objective(encoder_steps=options.encoder_steps, encoder_epochs=half),
     }
-    return config.Config(
+    return plain.Config(
         data=options.data,
-        model=replace(model, prior="correlated") if remedy == "delta-VAE" else model,
-        objective=objectives.get(remedy, objective),
+        model=replace(options.model, prior=priors.Correlated()) if remedy == "delta-VAE" else options.model,
+        objective=objectives.get(remedy, Objective()),
         optimizer=options.optimizer,
-        evaluation=config.Evaluation(num_samples=100, examples=options.examples),
+        evaluation=Evaluation(num_samples=100, examples=options.examples),
         epochs=options.epochs,
         seed=options.seed,
         num_seeds=options.num_seeds,
     )
 
 
-PIXELCNN = config.Model(likelihood="pixelcnn", pixel_condition="global", pixel_radius=2, pixel_layers=1)
+PIXELCNN = plain.Model(likelihood=likelihoods.Pixelcnn(condition="global", radius=2, layers=1))
 REMEDIES = ("none", "warm-up", "cyclical", "free bits", "delta-VAE", "leading encoder")
 
 
@@ -77,9 +82,9 @@ class Options:
     """The first seed; all randomness comes from it."""
     num_seeds: int = 3
     """How many are trained."""
-    data: config.Data = field(default_factory=lambda: config.Data("binarized_mnist"))
-    model: config.Model = field(default_factory=lambda: PIXELCNN)
-    optimizer: config.Optimizer = field(default_factory=config.Optimizer)
+    data: Images = field(default_factory=partial(Images, "binarized_mnist"))
+    model: plain.Model = field(default_factory=lambda: PIXELCNN)
+    optimizer: Optimizer = field(default_factory=Optimizer)
     folder: Path = Path("runs/collapse")
     """Where the runs, result.json, collapse.png and report.html go; it must not exist."""
 
@@ -94,7 +99,7 @@ def main(options: Options) -> int | None:
         The exit code of a run that stopped, else None.
     """
     for remedy in REMEDIES:
-        config_check.check(settings_of(remedy, options))
+        launch.check(settings_of(remedy, options))
     if options.examples < 2:
         raise RunError(f"--examples {options.examples} must be at least 2")
     place = new_folder(options.folder)
@@ -103,18 +108,14 @@ def main(options: Options) -> int | None:
     for remedy in REMEDIES:
         print(f"remedy: {remedy}", flush=True)
         settings = settings_of(remedy, options)
-        run = train.Options(
-            **{name: getattr(settings, name) for name in config.Config.__dataclass_fields__},
-            runs=place,
-            name=remedy.replace(" ", "-"),
-        )
-        code = train.main(run)
+        name = remedy.replace(" ", "-")
+        code = launch.run(plain.KIND, run_options(settings, runs=place, name=name))
         if code:
             return code
-        of_seeds = [measured(place / str(run.name), options.examples, seed) for seed in range(options.num_seeds)]
-        rows.append({"remedy": remedy} | {name: [of_seed[name] for of_seed in of_seeds] for name in COLUMNS})
+        of_seeds = [measured(place / name, options.examples, seed) for seed in range(options.num_seeds)]
+        rows.append({"remedy": remedy} | {column: [of_seed[column] for of_seed in of_seeds] for column in COLUMNS})
     stored = {"rows": rows, "protocol": _protocol(options, time.monotonic() - began)}
-    opening.write_json(place / "result.json", stored)
+    write_json(place / "result.json", stored)
     draw(place / "collapse.png", rows)
     page = study.write(
         place,
@@ -126,7 +127,7 @@ def main(options: Options) -> int | None:
         columns=("remedy", "−ELBO", "−log p(x)", "rate", "mutual information", "active units"),
         rows=[(row["remedy"], *(_cell(row[name]) for name in COLUMNS)) for row in rows],
         picture="collapse.png",
-        options={**dataclasses.asdict(options), "folder": str(options.folder)},
+        options=to_dict(options),
     )
     print(f"report: {page}")
     return None
@@ -135,7 +136,22 @@ def main(options: Options) -> int | None:
 COLUMNS = ("negative_elbo", "nll", "rate", "mutual_information", "active_units")
 
 
-def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float]:
+def run_options(settings: plain.Config, **place: Any) -> Any:
+    """The command line of one run.
+
+    Args:
+        settings: of the run.
+        place: "runs" and "name".
+
+    Returns:
+        What `launch.run` takes.
+    """
+    return launch.options_of(plain.KIND)(
+        **{item.name: getattr(settings, item.name) for item in fields(settings)}, **place
+    )
+
+
+def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float | None]:
     """What a run's bound is, and what its code carries.
 
     Args:
@@ -144,21 +160,20 @@ def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float]:
         seed: which of the run's seeds, counted from zero.
 
     Returns:
-        Nats, and the number of active units.
+        Nats, and the number of active units; None for what the run did not measure.
     """
     run = opening.open_run(place, seed=seed)
-    dataset = opening.data_of(run.config)
-    xs = evaluate.held_out(dataset.test, config.binarization(run.config))
-    xs = xs[evaluate.even_rows(len(xs), examples)]
+    xs = as_seen(run.recipe, spread(run.kind.data(run.config).test, examples))
     posteriors = jax.jit(jax.vmap(partial(run.model.posterior, run.params)))(xs)
     information = jax.jit(decomposition.mutual_information)(jax.random.key(0), posteriors)
     result = json.loads((place / "result.json").read_text())
 
-    def of_seed(name: str) -> float:
-        return result.get(f"{name}_of_each_seed", [result.get(name, np.nan)])[seed]
+    def of_seed(name: str) -> float | None:
+        return result.get(f"{name}_of_each_seed", [result.get(name)] * (seed + 1))[seed]
 
+    elbo = of_seed("test_elbo")
     return {
-        "negative_elbo": -of_seed("test_elbo"),
+        "negative_elbo": None if elbo is None else -elbo,
         "nll": of_seed("test_nll"),
         "rate": of_seed("test_kl"),
         "mutual_information": float(information),
@@ -166,10 +181,12 @@ def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float]:
     }
 
 
-def _cell(values: list[float]) -> Any:
-    """The mean over seeds and its standard error, for the report."""
-    mean = float(np.mean(values))
-    return mean if len(values) < 2 else (mean, float(np.std(values, ddof=1) / np.sqrt(len(values))))
+def _cell(values: list[float | None]) -> Any:
+    """The mean over seeds and its standard error, for the report; nothing where it was not measured."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return known[0] if known else ""
+    return float(np.mean(known)), float(np.std(known, ddof=1) / np.sqrt(len(known)))
 
 
 def _protocol(options: Options, seconds: float) -> dict:
@@ -177,10 +194,9 @@ def _protocol(options: Options, seconds: float) -> dict:
     return {
         "dataset": protocol["dataset"],
         "split": protocol["split"],
-        "binarisation": protocol["binarisation"],
-        "bound": "elbo",
-        "nll_k": protocol["nll_k"],
-        "nll_examples": options.examples,
+        **{name: protocol[name] for name in ("binarisation", "bound", "k", "posterior", "likelihood", "network")},
+        "latent": options.model.latent,
+        **{name: protocol[name] for name in ("nll_k", "nll_examples") if name in protocol},
         "epochs": options.epochs,
         "seeds": [options.seed + index for index in range(options.num_seeds)],
         "standard_error": "over seeds",

@@ -6,7 +6,6 @@ It is compared with the same network trained in the usual way, which sees a corr
 is tested (Im et al., "Denoising Criterion for Variational Auto-Encoding Framework", 2017).
 """
 
-import dataclasses
 import math
 import sys
 from collections.abc import Callable
@@ -21,14 +20,20 @@ import numpy as np
 
 from experiments.denoise_figure import draw
 from experiments.new_folder import new_folder
-from experiments.trained import trained
 from jaxvae.models import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
-from jaxvae.run import RunError, build, config, config_check, evaluate
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import to_dict
 from jaxvae.run.command import command
 from jaxvae.run.figures import images as run_images
-from jaxvae.run.folder import opening
+from jaxvae.run.folder.files import write_json
+from jaxvae.run.held_out import as_seen, even_rows
+from jaxvae.run.options import likelihoods
+from jaxvae.run.options.images import Images, image_recipe
+from jaxvae.run.recipe import about
 from jaxvae.run.report import study
-from jaxvae.run.train import Diverged, check_data
+from jaxvae.run.settings import Optimizer
+from jaxvae.run.train import Diverged, train
 
 NOISES: dict[str, Callable[[float], Corrupt]] = {
     "gaussian": gaussian_noise,
@@ -45,9 +50,9 @@ class Options:
     """Gaussian noise is added and not clipped; salt and pepper replaces pixels by zero or one, masking by zero."""
     amount: float = 0.4
     """The noise's standard deviation, pixels being in [0, 1], or the fraction of pixels that are replaced."""
-    data: config.Data = field(default_factory=partial(config.Data, binarize="none"))
-    model: config.Model = field(default_factory=partial(config.Model, likelihood="gaussian-shared"))
-    optimizer: config.Optimizer = field(default_factory=partial(config.Optimizer, lr=2e-3))
+    data: Images = field(default_factory=partial(Images, binarize="none"))
+    model: plain.Model = field(default_factory=partial(plain.Model, likelihood=likelihoods.GaussianShared()))
+    optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-3))
     epochs: int = 300
     """Passes over the training set."""
     batch_size: int = 100
@@ -73,7 +78,7 @@ def main(options: Options) -> int | None:
         raise RunError(f"--amount {options.amount}: {error}") from None
     if not 0 < options.amount < math.inf:
         raise RunError(f"--amount {options.amount} must be positive: without noise there is nothing to remove")
-    settings = config.Config(
+    settings = plain.Config(
         data=options.data,
         model=options.model,
         optimizer=options.optimizer,
@@ -81,63 +86,59 @@ def main(options: Options) -> int | None:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    config_check.check(settings)
-    dataset = opening.data_of(settings)
-    check_data(settings, dataset)
-    clean = evaluate.held_out(dataset.test, config.binarization(settings))
+    launch.check(settings)
+    dataset, course = plain.KIND.data(settings), settings.course()
+    usual = plain.KIND.recipe(settings, about(dataset))
+    model = usual.model
+    to_denoise = image_recipe(settings, about(dataset), denoising(model, corrupt), start=usual.start)
+    launch.check_data(to_denoise, course, dataset)
+    clean = as_seen(usual, dataset.test)
     keys = jax.random.split(jax.random.key(options.seed), len(clean))
     noisy = jax.jit(jax.vmap(corrupt))(keys, clean)
     if bool(jnp.all(noisy == clean)):
         raise RunError(f"--amount {options.amount} changes no pixel of the test set: give a larger one")
-    plain = build.model_of(settings, dataset.train.examples.shape[1:])
     place = new_folder(options.folder)
     try:
-        denoiser = trained(settings, denoising(plain, corrupt), dataset, label="training on corrupted images")
-        usual = trained(settings, plain, dataset, label="training as usual")
+        by_noisy = train(to_denoise, course, dataset, show="training on corrupted images").params
+        by_clean = train(usual, course, dataset, show="training as usual").params
     except Diverged as error:
         place.rmdir()
         print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
         return 1
 
     cleaned = {
-        "denoising VAE": run_images.reconstruct(plain, denoiser, noisy),
-        "usual VAE": run_images.reconstruct(plain, usual, noisy),
+        "denoising VAE": run_images.reconstruct(model, by_noisy, noisy),
+        "usual VAE": run_images.reconstruct(model, by_clean, noisy),
     }
     originals = np.asarray(clean, np.float64)
     errors = {
         name: squared_error(images, originals) for name, images in {"noisy": np.asarray(noisy), **cleaned}.items()
     }
-    errors["usual VAE, clean input"] = squared_error(run_images.reconstruct(plain, usual, clean), originals)
+    errors["usual VAE, clean input"] = squared_error(run_images.reconstruct(model, by_clean, clean), originals)
     numbers = {name: psnr(values) for name, values in errors.items()}
     gain = psnr_gain(errors["noisy"], errors["denoising VAE"])
     protocol = {
         "dataset": dataset.name,
         "split": dataset.split,
-        "binarisation": config.binarization(settings),
+        **usual.protocol,
         "test_examples": len(clean),
         "noise": options.noise,
         "amount": options.amount,
         "psnr": "of the mean squared error over the test set, peak 1, in decibels",
         "standard_error": "over test examples, by the delta method",
         "denoised": "the decoder's mean, clipped to [0, 1], at the posterior mean of the corrupted image",
-        "bound": "elbo",
-        "k": 1,
+        "latent": options.model.latent,
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "seed": options.seed,
-        "model": {
-            "network": options.model.network,
-            "latent": options.model.latent,
-            "likelihood": options.model.likelihood,
-        },
         "jax": jax.__version__,
     }
     result = {
         name: {"psnr": measured[0], "psnr_standard_error": measured[1]}
         for name, measured in (numbers | {"gain of the denoising VAE": gain}).items()
     }
-    opening.write_json(place / "result.json", result | {"protocol": protocol})
-    chosen = run_images.spread(dataset.test._replace(examples=np.arange(len(clean))), 14).examples
+    write_json(place / "result.json", result | {"protocol": protocol})
+    chosen = even_rows(len(clean), 14)
     title = f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}"
     draw(
         place / "denoise.png",
@@ -155,7 +156,7 @@ def main(options: Options) -> int | None:
         columns=("images", "PSNR (dB)"),
         rows=[*numbers.items(), ("gain of the denoising VAE", gain)],
         picture="denoise.png",
-        options=dataclasses.asdict(options),
+        options=to_dict(options),
     )
     print(f"{dataset.name}, test set, {options.noise} {options.amount:g}, PSNR in decibels:")
     for name, (value, standard_error) in (numbers | {"gain of the denoising VAE": gain}).items():

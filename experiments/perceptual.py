@@ -5,12 +5,12 @@ test images' reconstructions what they show (Hou et al., "Deep Feature Consisten
 """
 
 import dataclasses
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -18,39 +18,46 @@ import numpy as np
 
 from experiments.classifier import Classifier, classifier
 from experiments.new_folder import new_folder
-from experiments.trained import trained
 from jaxvae.distributions import Normal
-from jaxvae.model import vae
+from jaxvae.draws import pathwise
+from jaxvae.model import VAE
 from jaxvae.models import perceptual_vae
 from jaxvae.priors import standard_normal
-from jaxvae.questions.parts.examined import at_least, mean_and_error
-from jaxvae.run import RunError, build, config, config_check, densities, evaluate
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import differences, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import images as run_images
 from jaxvae.run.figures.rows import labelled_rows
-from jaxvae.run.folder import opening
+from jaxvae.run.folder.files import write_json
+from jaxvae.run.held_out import as_seen, even_rows
+from jaxvae.run.options import likelihoods
+from jaxvae.run.options.images import Images, image_recipe, parts_of
+from jaxvae.run.ranges import Above, AtLeast, check_ranges
+from jaxvae.run.recipe import Recipe, about
 from jaxvae.run.report import study
-from jaxvae.run.train import Diverged, check_data
+from jaxvae.run.settings import Optimizer
+from jaxvae.run.train import Diverged, train
 from jaxvae.types import Array
 
 SHOWN = 12
 PIXELS, FEATURES = "pixels alone", "pixels and features"
-MODEL = config.Model(likelihood="gaussian-shared")
+MODEL = plain.Model(likelihood=likelihoods.GaussianShared())
 
 
 @dataclass(frozen=True)
 class Options:
     """Train a VAE by pixels, and one by pixels and a classifier's features, and compare what their images show."""
 
-    scale: float = 0.2
+    scale: Annotated[float, Above(0)] = 0.2
     """The standard deviation of a feature, the features being divided by their own over the training set: the smaller,
     the more they count."""
-    classifier_epochs: int = 60
+    classifier_epochs: Annotated[int, AtLeast(1)] = 60
     """Passes of each classifier over the training set."""
-    data: config.Data = field(default_factory=lambda: config.Data(binarize="none"))
-    model: config.Model = field(default_factory=lambda: MODEL)
-    optimizer: config.Optimizer = field(default_factory=lambda: config.Optimizer(lr=2e-3))
+    data: Images = field(default_factory=partial(Images, binarize="none"))
+    model: plain.Model = field(default_factory=lambda: MODEL)
+    optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-3))
     epochs: int = 300
     """Passes of each VAE over the training set."""
     batch_size: int = 100
@@ -71,38 +78,33 @@ def main(options: Options) -> int | None:
         1 where training diverged, else None.
     """
     settings = _checked(options)
-    dataset = opening.data_of(settings)
-    check_data(settings, dataset)
+    dataset, course = plain.KIND.data(settings), settings.course()
+    usual = plain.KIND.recipe(settings, about(dataset))
+    launch.check_data(usual, course, dataset)
     if dataset.train.labels is None or dataset.test.labels is None:
         raise RunError(f"{dataset.name} has no labels, and a classifier is trained first: take data that has")
     place = new_folder(options.folder)
-    seeing, judge = _classifiers(options, settings, dataset)
-    features, spread = _scaled(seeing, evaluate.held_out(dataset.train, config.binarization(settings)))
-    xs = evaluate.held_out(dataset.test, config.binarization(settings))
-    labels = np.asarray(dataset.test.labels)
-
-    likelihood, outputs = densities.likelihood_of(options.model, dataset.train.examples.shape[1:])
-    encoder, decoder = build.pair_of(options.model)(Normal.parameters((options.model.latent,)), outputs)
-    parts: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "prior": standard_normal((options.model.latent,))}
-    models = {
-        PIXELS: vae(**parts, likelihood=likelihood),
-        FEATURES: perceptual_vae(**parts, likelihood=likelihood, features=features, scale=options.scale),
-    }
+    print("two classifiers are trained first: the one whose features count, and the judge", flush=True)
+    xs = as_seen(usual, dataset.test)
     images = {"test images": np.asarray(xs)}
     try:
-        for name, model in models.items():
-            params = trained(settings, model, dataset, label=f"a VAE by {name}")
-            images[name] = run_images.reconstruct(model, params, xs)
+        seeing, judge = _classifiers(options, usual, dataset)
+        features, spread = _scaled(seeing, as_seen(usual, dataset.train))
+        model = _perceptual(settings, dataset, features, options.scale)
+        recipes = {PIXELS: usual, FEATURES: image_recipe(settings, about(dataset), model)}
+        for name, recipe in recipes.items():
+            trained = train(recipe, course, dataset, show=f"a VAE by {name}")
+            images[name] = run_images.reconstruct(recipe.model, trained.params, xs)
     except Diverged as error:
         place.rmdir()
         print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
         return 1
 
+    labels = np.asarray(dataset.test.labels)
     measured = {name: _measured(made, images["test images"], labels, features, judge) for name, made in images.items()}
-    opening.write_json(
-        place / "result.json", {"images": measured, "protocol": _protocol(options, dataset, spread, len(xs))}
-    )
-    chosen = run_images.spread(dataset.test._replace(examples=np.arange(len(xs))), SHOWN).examples
+    protocol = _protocol(options, usual, dataset, spread)
+    write_json(place / "result.json", {"images": measured, "protocol": protocol})
+    chosen = even_rows(len(xs), SHOWN)
     labelled_rows(
         place / "perceptual.png",
         [(name, made[chosen]) for name, made in images.items()],
@@ -121,7 +123,7 @@ def main(options: Options) -> int | None:
         columns=("images", *COLUMNS),
         rows=[(name, *(of_images[column] for column in COLUMNS)) for name, of_images in measured.items()],
         picture="perceptual.png",
-        options=dataclasses.asdict(options),
+        options=to_dict(options),
     )
     for name, of_images in measured.items():
         print(f"  {name}: " + ", ".join(f"{column} {of_images[column][0]:.4f}" for column in COLUMNS))
@@ -132,21 +134,16 @@ def main(options: Options) -> int | None:
 COLUMNS = ("squared error of a pixel", "squared error of a feature", "right by another classifier")
 
 
-def _checked(options: Options) -> config.Config:
+def _checked(options: Options) -> plain.Config:
     """The settings of both trainings."""
-    at_least(1, classifier_epochs=options.classifier_epochs)
-    if not 0 < options.scale < math.inf:
-        raise RunError(f"--scale {options.scale} must be positive: it is a standard deviation")
-    other = config.differences(
-        dataclasses.replace(options.model, network="small", latent=0, likelihood="gaussian-shared"),
-        dataclasses.replace(MODEL, latent=0),
-        "--model.",
-    )
+    check_ranges(options)
+    free = {name: getattr(MODEL, name) for name in ("network", "latent", "likelihood")}
+    other = differences(dataclasses.replace(options.model, **free), MODEL, "--model.")
     if other:
         raise RunError(
             f"{', '.join(other)} cannot be chosen here: only the network, the latents and the likelihood can"
         )
-    settings = config.Config(
+    settings = plain.Config(
         data=options.data,
         model=options.model,
         optimizer=options.optimizer,
@@ -154,11 +151,11 @@ def _checked(options: Options) -> config.Config:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    config_check.check(settings)
+    launch.check(settings)
     return settings
 
 
-def _classifiers(options: Options, settings: config.Config, dataset: Dataset) -> list[Classifier]:
+def _classifiers(options: Options, usual: Recipe, dataset: Dataset) -> list[Classifier]:
     """The one whose features count, and the judge."""
     keys = jax.random.split(jax.random.fold_in(jax.random.key(options.seed), 2), 2)
     labels = jnp.asarray(dataset.train.labels, jnp.int32)
@@ -167,12 +164,11 @@ def _classifiers(options: Options, settings: config.Config, dataset: Dataset) ->
             key,
             jnp.asarray(dataset.train.examples),
             labels,
-            prepare=build.prepare_of(settings),
+            prepare=usual.prepare,
             epochs=options.classifier_epochs,
             batch_size=options.batch_size,
-            label=label,
         )
-        for key, label in zip(keys, ("a classifier", "the judge"), strict=True)
+        for key in keys
     ]
 
 
@@ -180,6 +176,20 @@ def _scaled(seeing: Classifier, xs: Array) -> tuple[Callable[[Array], Array], fl
     """The classifier's features in units of their standard deviation over the training images, and that deviation."""
     spread = float(jnp.sqrt(jnp.mean(jnp.var(jax.lax.map(seeing.features, xs, batch_size=1000), axis=0))))
     return lambda x: seeing.features(x) / spread, spread
+
+
+def _perceptual(settings: plain.Config, dataset: Dataset, features: Callable[[Array], Array], scale: float) -> VAE:
+    """The usual model, judged by features too."""
+    parts, latent = parts_of(settings, dataset.train.examples.shape[1:], pathwise), (settings.model.latent,)
+    encoder, decoder = parts.pair(Normal.parameters(latent))
+    return perceptual_vae(
+        encoder=encoder,
+        decoder=decoder,
+        prior=standard_normal(latent),
+        likelihood=parts.likelihood,
+        features=features,
+        scale=scale,
+    )
 
 
 def _measured(
@@ -199,15 +209,21 @@ def _measured(
     of_features, said = jax.jit(lambda pairs: jax.lax.map(of_image, pairs, batch_size=1000))(pairs)
     values = (np.mean(np.square(images - originals), axis=(1, 2, 3)), of_features, said == labels)
     return {
-        column: mean_and_error(np.asarray(value, np.float64)) for column, value in zip(COLUMNS, values, strict=True)
+        column: _mean_and_error(np.asarray(value, np.float64)) for column, value in zip(COLUMNS, values, strict=True)
     }
 
 
-def _protocol(options: Options, dataset: Dataset, spread: float, examples: int) -> dict:
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _protocol(options: Options, usual: Recipe, dataset: Dataset, spread: float) -> dict:
     return {
         "dataset": dataset.name,
         "split": dataset.split,
-        "test_examples": examples,
+        **{name: usual.protocol[name] for name in ("binarisation", "network", "likelihood")},
+        "latent": options.model.latent,
+        "test_examples": dataset.test.size,
         "reconstruction": "the decoder's mean at the posterior mean",
         "feature_scale": options.scale,
         "feature_unit": f"the features' standard deviation over the training images, {spread:.4g}",
@@ -216,7 +232,6 @@ def _protocol(options: Options, dataset: Dataset, spread: float, examples: int) 
         "batch_size": options.batch_size,
         "seed": options.seed,
         "standard_error": "over test images",
-        "model": {name: getattr(options.model, name) for name in ("network", "latent", "likelihood")},
         "jax": jax.__version__,
     }
 

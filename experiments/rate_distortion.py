@@ -1,4 +1,4 @@
-"""The rate-distortion curve of a VAE: a grid of betas and seeds, trained together in one program.
+"""The rate-distortion curve of a VAE: a grid of betas and seeds, of which one compiled step trains every model.
 
 `python -m experiments.rate_distortion --betas 0.1 0.3 1 3 10 --num-seeds 3`
 
@@ -8,32 +8,39 @@ Training descends D + β R, so that its optima lie on a curve of slope dD/dR = -
 2018; Higgins et al., "beta-VAE", 2017).
 """
 
-import dataclasses
 import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from experiments.new_folder import new_folder
 from experiments.rate_distortion_figure import draw
-from jaxvae import bounds, losses, training
+from jaxvae import bounds, losses
+from jaxvae.losses import Loss, Metrics
 from jaxvae.model import VAE
-from jaxvae.run import RunError, build, config, config_check, evaluate
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import to_dict
 from jaxvae.run.command import command
-from jaxvae.run.data import Dataset
-from jaxvae.run.folder import opening
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.evaluate import device_name
+from jaxvae.run.folder.files import write_json
+from jaxvae.run.held_out import as_seen
+from jaxvae.run.options.images import Images
+from jaxvae.run.ranges import AtLeast, check_ranges
+from jaxvae.run.recipe import Recipe, about
 from jaxvae.run.report import study
-from jaxvae.run.train import Diverged, check_data, check_finite
+from jaxvae.run.settings import Optimizer
+from jaxvae.run.train import Diverged, train
+from jaxvae.training import make_step
 from jaxvae.types import Array, Key, Params
 
 SPLITS = ("train", "test")
@@ -42,7 +49,7 @@ QUANTITIES = {"rate": "rate", "distortion": "distortion", "negative_elbo": "−E
 
 @dataclass(frozen=True)
 class Options:
-    """Train a VAE for every beta and seed of a grid in one program, and draw the rate-distortion curve."""
+    """Train a VAE for every beta and seed of a grid, and draw the rate-distortion curve."""
 
     betas: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     """The weights of the rate in the loss."""
@@ -54,11 +61,11 @@ class Options:
     """Passes over the training set."""
     batch_size: int = 100
     """Examples in one step."""
-    num_samples: int = 10
+    num_samples: Annotated[int, AtLeast(1)] = 10
     """Posterior draws for each example in the reported distortion."""
-    data: config.Data = field(default_factory=config.Data)
-    model: config.Model = field(default_factory=config.Model)
-    optimizer: config.Optimizer = field(default_factory=config.Optimizer)
+    data: Images = field(default_factory=Images)
+    model: plain.Model = field(default_factory=plain.Model)
+    optimizer: Optimizer = field(default_factory=Optimizer)
     folder: Path = Path("runs/rate_distortion")
     """Where result.json, rate_distortion.png and report.html go; it must not exist."""
 
@@ -81,46 +88,41 @@ def main(options: Options) -> int | None:
     """
     check(options)
     settings = settings_of(options)
-    config_check.check(settings)
-    dataset = opening.data_of(settings)
-    check_data(settings, dataset)
-    model = build.model_of(settings, dataset.train.examples.shape[1:])
+    launch.check(settings)
+    dataset = plain.KIND.data(settings)
+    recipe = plain.KIND.recipe(settings, about(dataset))
+    launch.check_data(recipe, settings.course(), dataset)
     place = new_folder(options.folder)
     betas = sorted(options.betas)
 
     began = time.monotonic()
     try:
-        params = train_grid(settings, model, dataset, betas)
+        params = train_grid(settings, recipe, dataset, betas)
     except Diverged as error:
         place.rmdir()
         print(f"error: {error}; try a lower --optimizer.lr, or --optimizer.clip 1", file=sys.stderr)
         return 1
     seconds = time.monotonic() - began
 
-    binarize = config.binarization(settings)
-    points = {
-        name: measure(model, params, evaluate.held_out(getattr(dataset, name), binarize), options.num_samples)
-        for name in SPLITS
-    }
+    seen = {name: as_seen(recipe, getattr(dataset, name)) for name in SPLITS}
+    points = {name: measure(recipe.model, params, xs, options.num_samples) for name, xs in seen.items()}
     protocol = {
         "dataset": dataset.name,
         "split": dataset.split,
-        "binarisation": evaluate.BINARISATION.get(dataset.name, binarize),
-        "bound": "elbo",
-        "k": 1,
+        **{name: said for name, said in recipe.protocol.items() if name != "price"},
         "draws": options.num_samples,
-        "seeds": [options.seed + s for s in range(options.num_seeds)],
+        "seeds": settings.seeds,
         "standard_error": "over seeds",
-        "examples": {name: len(getattr(dataset, name).examples) for name in SPLITS},
+        "examples": {name: len(xs) for name, xs in seen.items()},
         "units": "nats per example",
-        "models_in_one_program": len(betas) * options.num_seeds,
+        "models": len(betas) * options.num_seeds,
         "training_seconds": seconds,
-        "device": jax.devices()[0].device_kind,
+        "device": device_name(),
         "jax": jax.__version__,
     }
     rows = [row(index, beta, points) for index, beta in enumerate(betas)]
-    stored = {"points": rows, "protocol": protocol, "configuration": dataclasses.asdict(options)}
-    opening.write_json(place / "result.json", _plain(stored))
+    chosen = to_dict(options)
+    write_json(place / "result.json", {"points": rows, "protocol": protocol, "configuration": chosen})
     draw(place / "rate_distortion.png", np.array(betas), points, dataset.name)
     _print(rows, protocol)
     page = study.write(
@@ -135,7 +137,7 @@ def main(options: Options) -> int | None:
             for of_beta in rows
         ],
         picture="rate_distortion.png",
-        options=_plain(dataclasses.asdict(options)),
+        options=chosen,
     )
     print(f"report: {page}")
     return None
@@ -159,12 +161,11 @@ def check(options: Options) -> None:
     if repeated:
         raise RunError(f"--betas has {repeated[0]:g} twice: give each once, and --num-seeds for repetitions")
     if len(options.betas) < 2:
-        raise RunError("a curve needs two --betas or more; for one, experiments.train has --objective.beta")
-    if options.num_samples < 1:
-        raise RunError(f"--num-samples {options.num_samples} must be at least 1")
+        raise RunError("a curve needs two --betas or more; for one, jaxvae train has --objective.price.beta")
+    check_ranges(options)
 
 
-def settings_of(options: Options) -> config.Config:
+def settings_of(options: Options) -> plain.Config:
     """The configuration that every model of the grid shares, its beta left at one.
 
     Args:
@@ -173,25 +174,18 @@ def settings_of(options: Options) -> config.Config:
     Returns:
         The configuration of a run.
     """
-    return config.Config(
-        data=options.data,
-        model=options.model,
-        optimizer=options.optimizer,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        num_seeds=options.num_seeds,
-    )
+    shared = ("data", "model", "optimizer", "epochs", "batch_size", "seed", "num_seeds")
+    return plain.Config(**{name: getattr(options, name) for name in shared})
 
 
-def train_grid(settings: config.Config, model: VAE, dataset: Dataset, betas: list[float]) -> Params:
-    """Train every beta with every seed: one jitted epoch, `vmap`ped over betas and seeds.
+def train_grid(settings: plain.Config, recipe: Recipe, dataset: Dataset, betas: list[float]) -> Params:
+    """Train every beta with every seed: betas one after another, by a step that is compiled once for all of them.
 
-    A seed's numbers are those of `experiments.train --objective.beta BETA --seed SEED`, up to rounding.
+    A seed's numbers are those of `jaxvae train --objective.price.beta BETA --seed SEED`, up to rounding.
 
     Args:
         settings: made by `settings_of`.
-        model: made by `build.model_of`.
+        recipe: of these settings.
         dataset: the data.
         betas: the weights of the rate.
 
@@ -201,59 +195,36 @@ def train_grid(settings: config.Config, model: VAE, dataset: Dataset, betas: lis
     Raises:
         Diverged: a term is not finite.
     """
-    images = dataset.train.examples
-    per_epoch = len(images) // settings.batch_size
-    states, keys = _start(settings, model, images, num_steps=settings.epochs * per_epoch)
-    states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(betas), *leaf.shape)), states)
-    epoch = epoch_of_grid(settings, model, num_steps=settings.epochs * per_epoch)
-    data, weights = jnp.asarray(images), jnp.asarray(betas, jnp.float32)
-    with tqdm(total=settings.epochs, desc=f"training {len(betas) * len(keys)} models", unit=" epochs") as bar:
-        for done in range(settings.epochs):
-            states, metrics = epoch(states, keys, weights, data)
-            metrics = {name: values.reshape(-1, per_epoch) for name, values in jax.device_get(metrics).items()}
-            check_finite(metrics, first_step=done * per_epoch)
-            bar.update()
-    return opening.evaluated_params(states)
+    course, unwatched = settings.course(), dataset._replace(valid=None, test=Split(()))
+    num_steps = course.epochs * (dataset.train.size // course.batch_size)
+    step = make_step(weighted(recipe.model), course.optimizer(num_steps), decay=course.average)
+
+    def trained(beta: float) -> Params:
+        of_beta = recipe._replace(
+            init=lambda key: (recipe.init(key)[0], jnp.float32(beta)), step=lambda *of_a_run: step
+        )
+        params = train(of_beta, course, unwatched, show=f"beta {beta:g}").params
+        return params if course.num_seeds > 1 else jax.tree.map(lambda leaf: leaf[None], params)
+
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(trained, betas))
 
 
-def epoch_of_grid(settings: config.Config, model: VAE, *, num_steps: int) -> Callable[..., Any]:
-    """One epoch of the whole grid as one program.
+def weighted(model: VAE) -> Loss:
+    """D + β R of a batch, with the β that training carries beside the params: no constant of the program.
 
     Args:
-        settings: made by `settings_of`.
-        model: made by `build.model_of`.
-        num_steps: of the whole training, for the learning rate's schedule.
+        model: any.
 
     Returns:
-        (states [betas, seeds], keys [seeds], betas [betas], data [N, *event]) -> (states, metrics).
+        The loss, whose `extra` is β, [].
     """
-    optimizer = build.optimizer_of(settings, num_steps)
 
-    def epoch(state: training.State, key: Key, beta: Array, data: Array) -> tuple[training.State, losses.Metrics]:
-        loss = losses.negative_bound(model, bounds.average, beta=lambda step: beta)
-        return training.steps(
-            state,
-            key,
-            data,
-            step=training.make_step(loss, optimizer, decay=settings.optimizer.average),
-            prepare=build.prepare_of(settings),
-            batch_size=settings.batch_size,
-        )
+    def loss(keys: Key, params: Params, extra: Any, xs: Array, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
+        of_beta = losses.negative_bound(model, bounds.average, beta=lambda step: extra)
+        value, (_, metrics) = of_beta(keys, params, (), xs, step)
+        return value, (extra, metrics)
 
-    over_seeds = jax.vmap(epoch, (0, 0, None, None))
-    return jax.jit(jax.vmap(over_seeds, (0, None, 0, None)), donate_argnums=0)
-
-
-def _start(settings: config.Config, model: VAE, images: np.ndarray, *, num_steps: int) -> tuple[training.State, Key]:
-    """The initial states and the keys of training, [seeds] each: those of `experiments.train` for each seed."""
-    alone = [
-        dataclasses.replace(settings, seed=settings.seed + index, num_seeds=1) for index in range(settings.num_seeds)
-    ]
-    states = [
-        opening.initial_state(of_seed, model, images.shape[1:], num_steps=num_steps, images=images) for of_seed in alone
-    ]
-    keys = jnp.stack([jax.random.fold_in(opening.seed_keys(of_seed), 1) for of_seed in alone])
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), keys
+    return loss
 
 
 def measure(model: VAE, params: Params, xs: Array, num_samples: int) -> Points:
@@ -311,12 +282,6 @@ def row(index: int, beta: float, points: dict[str, Points]) -> dict[str, Any]:
             numbers[f"{split}_{name}_standard_error"] = error if error is None else float(error)
             numbers[f"{split}_{name}_of_each_seed"] = of_seeds.tolist()
     return numbers
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return str(value) if isinstance(value, Path) else value
 
 
 def _print(rows: list[dict[str, Any]], protocol: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 Every column is a number, every row an example; the model is `jaxvae.VAEEstimator`.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,9 +14,10 @@ from sklearn.mixture import GaussianMixture
 from experiments.new_folder import new_folder
 from experiments.table_figure import draw
 from jaxvae.run import RunError
+from jaxvae.run.choice import to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data.columns import Table, read_table, write_table
-from jaxvae.run.folder.opening import write_json
+from jaxvae.run.folder.files import write_json
 from jaxvae.run.report import study
 from jaxvae.run.scikit import VAEEstimator
 
@@ -134,7 +134,7 @@ def main(options: Options) -> None:
         columns=("log p", "nats per row"),
         rows=[(name.replace("_", " "), measured) for name, measured in numbers.items()],
         picture="table.png",
-        options=dataclasses.asdict(options),
+        options=to_dict(options),
     )
     print(f"{options.file}: {len(table.values)} rows of {len(table.columns)} numbers")
     for name, (mean, standard_error) in numbers.items():

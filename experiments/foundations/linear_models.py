@@ -7,7 +7,6 @@ The order is that of Bishop, sections 12.1, 12.2 and 12.2.4; the linear VAE is i
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,15 @@ from scipy.linalg import subspace_angles
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA, FactorAnalysis
 from threadpoolctl import threadpool_limits
-from tqdm import trange
 
 from experiments.foundations import command, linear_models_figure
-from jaxvae import bounds, losses, training
+from jaxvae import fit
 from jaxvae.distributions import LOG_2PI, Normal, kl
 from jaxvae.models import linear
 from jaxvae.run import RunError
 from jaxvae.types import Array, Key, Params
 
 TRAIN = 1400  # of the 1,797 digits
-CALLS = 20
 
 
 @dataclass(frozen=True)
@@ -100,28 +97,10 @@ def train(
     Returns:
         The params, and the mean ELBO of every epoch's batches, [epochs].
     """
-    key_init, key_steps = jax.random.split(key)
-    model = linear.linear_vae(latent=latent)
     schedule = optax.cosine_decay_schedule(learning_rate, epochs * (len(xs) // batch_size))
-    optimizer = optax.adam(schedule)
-    step = training.make_step(losses.negative_bound(model, bounds.average), optimizer)
-
-    @partial(jax.jit, static_argnames="length")
-    def some_epochs(state: training.State, *, length: int) -> tuple[training.State, Array]:
-        def epoch(state: training.State, _: None) -> tuple[training.State, Array]:
-            options: dict[str, Any] = {"step": step, "prepare": training.grey, "batch_size": batch_size}
-            state, metrics = training.steps(state, key_steps, xs, **options)
-            return state, jnp.mean(metrics["bound"])
-
-        return jax.lax.scan(epoch, state, None, length=length)
-
-    state, curve = training.start(model.init(key_init, xs[0]), optimizer), []
-    calls = min(CALLS, epochs)
-    for call in trange(calls, unit="call"):
-        length = epochs // calls + (call < epochs % calls)
-        state, elbos = some_epochs(state, length=length)
-        curve.append(np.asarray(elbos))
-    return state.params, np.concatenate(curve)
+    model, adam = linear.linear_vae(latent=latent), optax.adam(schedule)
+    params, history = fit(model, xs, key=key, epochs=epochs, batch_size=batch_size, optimizer=adam)
+    return params, history.train
 
 
 def scores(model: PCA | FactorAnalysis, train: np.ndarray, test: np.ndarray) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """One latent variable, and any posterior, prior, likelihood, bound and gradient estimator."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import jax
@@ -13,11 +14,11 @@ from jaxvae.model import VAE
 from jaxvae.priors import vamp_prior
 from jaxvae.run import RunError
 from jaxvae.run.choice import EVERYDAY
-from jaxvae.run.data import Split
+from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View
 from jaxvae.run.options import likelihoods, posteriors, priors
 from jaxvae.run.options import networks as pairs
-from jaxvae.run.options.images import ImageSettings, image_recipe, load_images, parts_of
+from jaxvae.run.options.images import ImageSettings, check_pixels, image_recipe, load_images, parts_of
 from jaxvae.run.options.objective import Objective
 from jaxvae.run.options.words import said
 from jaxvae.run.ranges import AtLeast
@@ -83,7 +84,38 @@ def recipe(config: Config, about: About) -> Recipe:
     def start(params: Params, extra: Any, train: Split) -> tuple[Params, Any]:
         return from_data(params, config.model, train.examples), extra
 
-    return image_recipe(config, about, model_of(config, about.example.shape), view=View(plane=plane), start=start)
+    return image_recipe(
+        config,
+        about,
+        model_of(config, about.example.shape),
+        view=View(plane=plane),
+        start=start,
+        check=partial(check, config),
+    )
+
+
+def check(config: Any, dataset: Dataset) -> None:
+    """Refuse data from which the params cannot start as they are to.
+
+    Args:
+        config: of a run.
+        dataset: its data.
+
+    Raises:
+        RunError: there are fewer images than pseudo-inputs, or the likelihood has no output that is a pixel's mean, or
+            its pixels are binary ones and these are grey.
+    """
+    check_pixels(config, dataset)
+    model = config.model
+    if isinstance(model.prior, priors.Vamp) and model.prior.components > dataset.train.size:
+        raise RunError(
+            f"--model.prior.components {model.prior.components} pseudo-inputs cannot start at {dataset.train.size} "
+            "training images: give fewer"
+        )
+    if model.mean_bias and model.likelihood.mean_output is None:
+        raise RunError(
+            f"--model.mean-bias has no meaning for --model.likelihood {said(model.likelihood)}: leave it out"
+        )
 
 
 def from_data(params: Params, model: Any, images: np.ndarray) -> Params:
@@ -99,19 +131,11 @@ def from_data(params: Params, model: Any, images: np.ndarray) -> Params:
 
     Returns:
         New params.
-
-    Raises:
-        RunError: the likelihood has no output that is a pixel's mean or its logit.
     """
     if model.mean_bias:
         params = _from_mean_pixel(params, model.likelihood, mean_image(images))
     if isinstance(model.prior, priors.Vamp):
         components = model.prior.components
-        if components > len(images):
-            raise RunError(
-                f"--model.prior.components {components} pseudo-inputs cannot start at {len(images)} training images: "
-                "give fewer"
-            )
         rows = np.linspace(0, len(images) - 1, components).astype(int)
         scale = 255.0 if images.dtype == np.uint8 else 1.0
         chosen = jnp.asarray(images[rows] / scale, jnp.float32)
@@ -136,8 +160,6 @@ def mean_image(images: np.ndarray) -> np.ndarray:
 def _from_mean_pixel(params: Params, likelihood: Any, mean: np.ndarray) -> Params:
     """The params with the decoder's output bias started from the mean image [H, W, C]."""
     output = likelihood.mean_output
-    if output is None:
-        raise RunError(f"--model.mean-bias has no meaning for --model.likelihood {said(likelihood)}: leave it out")
     start = {
         "logits": logit(jnp.clip(jnp.asarray(mean, jnp.float32), 0.001, 0.999)),
         "mean": jnp.asarray(mean, jnp.float32),

@@ -84,6 +84,9 @@ class Model:
     """The latent dimensions of every step."""
     length: Annotated[int, AtLeast(1), EVERYDAY] = 64
     """The steps of a sequence that is drawn."""
+    mean_bias: bool = False
+    """Start the decoder's output bias from how often each pitch sounds. It helps a deep Markov model; a variational
+    recurrent network then needs no code at first, and its posterior collapses."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,16 @@ def recipe(config: Config, about: About) -> Recipe:
             "bound": said(config.objective.bound),
             "k": config.objective.num_samples,
             "price": said(config.objective.price),
+            "mean_bias": settings.mean_bias,
             "normalisation": "sum over test sequences / sum of their steps; by_sequence: mean of each sequence's own",
         },
-        start=start,
-        step=leading_step(config.objective, average=config.optimizer.average),
+        start=partial(start, settings.mean_bias),
+        step=leading_step(
+            config.objective,
+            batch_size=config.batch_size,
+            accumulate=config.accumulate,
+            average=config.optimizer.average,
+        ),
         num_samples=config.objective.num_samples,
     )
 
@@ -157,8 +166,10 @@ def prepare(key: Key, stored: tuple[Array, Array]) -> Sequence:
     return Sequence(values.astype(jnp.float32), mask.astype(jnp.float32))
 
 
-def start(params: Params, extra: Any, train: Split) -> tuple[Params, Any]:
-    """New params whose decoder begins at how often each pitch sounds in the training set."""
+def start(mean_bias: bool, params: Params, extra: Any, train: Split) -> tuple[Params, Any]:
+    """New params, whose decoder begins at how often each pitch sounds in the training set where that is asked for."""
+    if not mean_bias:
+        return params, extra
     values, mask = train.examples
     rates = np.einsum("ntp,nt->p", values.astype(np.float64), mask) / mask.sum()
     bias = logit(jnp.clip(jnp.asarray(rates, jnp.float32), 1e-3, 1 - 1e-3))

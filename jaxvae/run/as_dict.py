@@ -1,6 +1,7 @@
 """A configuration as what JSON can hold, and back: a member of a union is `{"is": "sylvester", "flows": 8}`."""
 
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
@@ -11,6 +12,7 @@ import tyro
 from jaxvae.run.fields import Field, begun, fields_of, joined, listed, named
 
 Kind = TypeVar("Kind")
+ENDLESS = ("inf", "-inf", "nan")  # as JSON holds them
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -21,7 +23,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
     Returns:
         Its fields: groups as dictionaries, a member of a union as `{"is": name, ...}`, a path as a string, a tuple as
-        a list.
+        a list, a number that is not finite as its word ("-inf"), since JSON has none.
     """
     return {field.name: _plain(field.default, bool(field.members)) for field in fields_of(config)}
 
@@ -31,7 +33,8 @@ def _plain(value: Any, is_member: bool = False) -> Any:
         return ({"is": named(type(value))} if is_member else {}) | to_dict(value)
     if isinstance(value, tuple | list):
         return [_plain(part) for part in value]
-    return str(value) if isinstance(value, Path) else value
+    endless = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if isinstance(value, Path) or endless else value
 
 
 def from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
@@ -112,7 +115,7 @@ def _converted(hint: Any, value: Any) -> Any:
                 return tuple(_converted(kind, part) for kind, part in zip(kinds, value, strict=True))
     elif hint is Path:
         return Path(value)  # TypeError for a number
-    elif hint is float and type(value) is int:
+    elif hint is float and (type(value) is int or (isinstance(value, str) and value in ENDLESS)):
         return float(value)
     elif hint is Any or (isinstance(value, hint) and (hint is bool or not isinstance(value, bool))):
         return value

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class History(NamedTuple):
 
 
 def fit(
-    model: VAE,
+    model: VAE | None,
     xs: Any,
     *,
     key: Key,
@@ -50,7 +50,7 @@ def fit(
     """Train a model on arrays: an epoch is one compiled scan, as that of a run by the command line is.
 
     Args:
-        model: any model of this library, or your own.
+        model: any model of this library, or your own; None where a `loss` of your own and its `params` need none.
         xs: [N, *event] the examples, or a tree of such arrays.
         key: of the first params, the order of the examples, and all noise.
         epochs: passes over the examples; the last incomplete batch of each is left out.
@@ -71,7 +71,8 @@ def fit(
         The params, and the history.
 
     Raises:
-        ValueError: the examples do not fill a batch, patience has nothing to watch, or bytes come without `prepare`.
+        ValueError: the examples do not fill a batch, patience has nothing to watch, bytes come without `prepare`, or
+            there is no model and no loss with params.
         Diverged: a term is not finite.
 
     Example:
@@ -84,20 +85,64 @@ def fit(
     """
     if patience is not None and valid is None:
         raise ValueError(f"patience={patience} watches held-out examples: give some as valid=")
+    recipe = recipe_of(
+        model, xs, bound=bound, num_samples=num_samples, loss=loss, params=params, extra=extra, prepare=prepare
+    )
+    chosen = optax.adam(1e-3) if optimizer is None else optimizer
+    course = Course(key, epochs, batch_size, lambda num_steps: chosen, patience=patience)
+    dataset = Dataset("arrays", "given", Split(xs), None if valid is None else Split(valid), Split(()))
+    check_size(course, dataset)
+    trained = train(recipe, course, dataset, show="training" if show else None)
+    return trained.params, history_of(trained)
+
+
+def recipe_of(
+    model: VAE | None,
+    xs: Any,
+    *,
+    bound: Callable[..., Array] = elbo,
+    num_samples: int = 1,
+    loss: Loss | None = None,
+    params: Params | None = None,
+    extra: Any = (),
+    prepare: training.Prepare | None = None,
+) -> Recipe:
+    """What `fit` trains.
+
+    Args:
+        model: as of `fit`, and so the others.
+        xs: the examples.
+        bound: that is ascended.
+        num_samples: its draws.
+        loss: in its place.
+        params: to begin from.
+        extra: the loss's state.
+        prepare: of an example.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: bytes come without `prepare`, or there is no model and no loss with params.
+    """
+    if model is None and (loss is None or params is None):
+        raise ValueError("without a model there has to be a loss=, and params= for it to begin from")
     if prepare is None:
         if any(leaf.dtype == np.uint8 for leaf in jax.tree.leaves(xs)):
             raise ValueError("xs holds bytes: give prepare=jaxvae.training.grey for pixels, or numbers as floats")
-        prepare = _as_it_is
-    of_example = partial(bound, model, num_samples=num_samples)
+        prepare = as_it_is
+    known = cast(VAE, model)  # nobody asks it anything where there is none
+    of_example = partial(bound, known, num_samples=num_samples)
     descended = loss or lifted(partial(_ascended, of_example))
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), xs)
 
     def init(of_params: Key) -> tuple[Params, Any]:
-        started = jax.jit(model.init)(of_params, prepare(of_params, one)) if params is None else params
-        return started, extra
+        if params is None:
+            return jax.jit(known.init)(of_params, prepare(of_params, one)), jax.tree.map(jnp.copy, extra)
+        return jax.tree.map(jnp.copy, (params, extra))  # the first step gives its buffers away, and these are yours
 
-    recipe = Recipe(
-        model=model,
+    return Recipe(
+        model=known,
         init=init,
         loss=lambda plan: descended,
         prepare=prepare,
@@ -107,15 +152,10 @@ def fit(
         protocol={},
         num_samples=num_samples,
     )
-    chosen = optax.adam(1e-3) if optimizer is None else optimizer
-    course = Course(key, epochs, batch_size, lambda num_steps: chosen, patience=patience)
-    dataset = Dataset("arrays", "given", Split(xs), None if valid is None else Split(valid), Split(()))
-    check_size(course, dataset)
-    trained = train(recipe, course, dataset, show="training" if show else None)
-    return trained.params, _history(trained)
 
 
-def _as_it_is(key: Key, stored: Any) -> Any:
+def as_it_is(key: Key, stored: Any) -> Any:
+    """A stored example is what the model sees."""
     return stored
 
 
@@ -124,8 +164,15 @@ def _ascended(of_example: Callable[[Key, Params, Any], Array], key: Key, params:
     return value, {"bound": value}
 
 
-def _history(trained: Trained) -> History:
-    """The rows of calls as numbers of epochs."""
+def history_of(trained: Trained) -> History:
+    """What a training went through: the rows of its calls as numbers of epochs.
+
+    Args:
+        trained: of one seed.
+
+    Returns:
+        The history.
+    """
     steps = np.diff([0, *(row["step"] for row in trained.rows)])
     of_call = np.array([row["train_bound"] if "train_bound" in row else -row["train_loss"] for row in trained.rows])
     epoch_of = np.ceil([row["epoch"] - 1e-9 for row in trained.rows]).astype(int) - 1

@@ -116,6 +116,26 @@ def check(config: Any) -> None:
         )
 
 
+def recipe_of(kind: Kind, config: Any, dataset: Dataset) -> Recipe:
+    """The recipe of a run, which fits its data.
+
+    Args:
+        kind: of the run.
+        config: of the run.
+        dataset: its data.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RunError: a model that cannot be made, or data or a step as `check_data` refuses them.
+    """
+    with _as_sentences():
+        recipe = kind.recipe(config, about(dataset))
+    check_data(recipe, config.course(), dataset)
+    return recipe
+
+
 def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
     """Refuse data that does not fit, and a step that cannot be: by its shapes, before anything is begun.
 
@@ -132,7 +152,7 @@ def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
     per_epoch = dataset.train.size // course.batch_size
     plan = Plan(course.epochs * per_epoch, per_epoch)
     alone = course._replace(keys=course.keys if course.num_seeds == 1 else course.keys[0])
-    try:
+    with _as_sentences():
         step, state = step_of(recipe, alone, plan), first_progress
         stored = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((course.batch_size, *leaf.shape[1:]), leaf.dtype),
@@ -143,6 +163,13 @@ def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
             return step(state(recipe, alone, plan.num_steps).state, keys, jax.vmap(recipe.prepare)(keys, batch))
 
         jax.eval_shape(one, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), course.batch_size)), stored)
+
+
+@contextmanager
+def _as_sentences() -> Iterator[None]:
+    """What the core says of options that it cannot take is what the user is told."""
+    try:
+        yield
     except (ValueError, NotImplementedError) as error:
         raise error if isinstance(error, RunError) else RunError(str(error)) from error
 
@@ -155,9 +182,7 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
         dataset = kind.data(config)
         if options.resume and hosts.is_first():
             fingerprint.check(place, dataset)
-        recipe = kind.recipe(config, about(dataset))
-        check_data(recipe, course, dataset)
-        return dataset, recipe
+        return dataset, recipe_of(kind, config, dataset)
 
     dataset, recipe = hosts.together(begin)
     with ExitStack() as held:

@@ -3,27 +3,27 @@
 import math
 import zlib
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
 
-from jaxvae import bounds, evaluation, losses, training
-from jaxvae.distributions import Bernoulli, Normal
-from jaxvae.model import VAE, standard_normal, vae
-from jaxvae.networks import Free, Outputs, mlp
-from jaxvae.types import Array, Distribution, Key, Params
+from jaxvae import evaluation
+from jaxvae.model import VAE
+from jaxvae.run.course import Course
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.fit import history_of
+from jaxvae.run.table_rows import Architecture, cosine, model_of, recipe_for
+from jaxvae.run.train import Diverged, train
+from jaxvae.types import Array, Params
 
 ROWS = 64  # rows in one call of a compiled program: one program serves tables of any length
-SMALLEST_SCALE = 1e-3  # of a column's noise, in its standard deviations: the density of a constant column is unbounded
 
 
 class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -105,23 +105,21 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         if self.likelihood == "gaussian":
             spread = X.std(axis=0)
             self.mean_, self.scale_ = X.mean(axis=0), np.where(spread > 0, spread, 1.0)
-        self._architecture = (X.shape[1], int(self.latent), tuple(map(int, self.hidden)), self.likelihood)
+        self._architecture = Architecture(X.shape[1], int(self.latent), tuple(map(int, self.hidden)), self.likelihood)
         self._n_features_out = int(self.latent)
-        data = jnp.asarray((X - self.mean_) / self.scale_, jnp.float32)
+        rows = ((X - self.mean_) / self.scale_).astype(np.float32)
 
-        key = jax.random.key(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        key_params, key_steps = jax.random.split(key)
-        batch_size = min(int(self.batch_size), len(data))
-        schedule = jnp.float32(self.lr), jnp.float32(int(self.epochs) * (len(data) // batch_size))
-        state = _start(self.model_, key_params, data[0], *schedule)
-        curve = []
-        for _ in tqdm(range(self.epochs), desc="training", unit=" epochs", disable=not self.verbose):
-            state, elbo = _epoch(self.model_, state, key_steps, data, *schedule, batch_size=batch_size)
-            curve.append(elbo)
-        self.elbo_curve_ = np.array(jax.device_get(curve), np.float64) - self._log_volume()
-        self.params_ = jax.tree.map(np.asarray, jax.device_get(state.params))
-        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((self.params_, self.elbo_curve_))):
-            raise ValueError(f"training diverged at the learning rate lr={self.lr}: give a lower one")
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        batch_size = min(int(self.batch_size), len(rows))
+        course = Course(jax.random.key(seed), int(self.epochs), batch_size, partial(cosine, float(self.lr)))
+        dataset = Dataset("rows", "given", Split(rows), None, Split(()))
+        try:
+            show = "training" if self.verbose else None
+            trained = train(recipe_for(self._architecture), course, dataset, show=show)
+        except Diverged as error:
+            raise ValueError(f"training diverged at the learning rate lr={self.lr}: give a lower one") from error
+        self.elbo_curve_ = history_of(trained).train - self._log_volume()
+        self.params_ = jax.tree.map(np.asarray, jax.device_get(trained.params))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -146,7 +144,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=np.float64)
-        latent = self._architecture[1]
+        latent = self._architecture.latent
         if Z.shape[1] != latent:
             raise ValueError(f"codes have {latent} columns, one for each latent dimension, and these have {Z.shape[1]}")
         return self._by_rows(_decode, Z) * self.scale_ + self.mean_
@@ -220,7 +218,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     @property
     def model_(self) -> VAE:
         """The model of the standardised rows, for every other function of this library."""
-        return _model(*self._architecture)
+        return model_of(self._architecture)
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray:
         X = validate_data(self, X, dtype=np.float64, reset=reset)
@@ -251,48 +249,6 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-
-
-@lru_cache(maxsize=64)  # one object for each architecture: a compiled program is found by it
-def _model(features: int, latent: int, hidden: tuple[int, ...], likelihood: str) -> VAE:
-    """The model of one standardised row."""
-    outputs: Outputs
-    density: Callable[..., Distribution]
-    if likelihood == "bernoulli":
-        outputs, density = Bernoulli.parameters((features,)), Bernoulli
-    else:
-        outputs, density = {"mean": (features,), "log_scale": Free((features,), start=-0.5)}, _normal
-    return vae(
-        encoder=mlp(hidden, Normal.parameters((latent,))),
-        decoder=mlp(hidden[::-1], outputs),
-        prior=standard_normal((latent,)),
-        likelihood=density,
-    )
-
-
-def _normal(mean: Array, log_scale: Array) -> Normal:
-    smallest = jnp.asarray(math.log(SMALLEST_SCALE), log_scale.dtype)
-    return Normal(mean, jnp.logaddexp(log_scale, smallest))
-
-
-def _optimizer(lr: Array, num_steps: Array) -> optax.GradientTransformation:
-    """Adam with a cosine: optax's own schedule with values that are traced, so that another one compiles nothing."""
-    return optax.adam(lambda step: lr * 0.5 * (1 + jnp.cos(jnp.pi * step / num_steps)))
-
-
-@partial(jax.jit, static_argnames="model")
-def _start(model: VAE, key: Key, row: Array, lr: Array, num_steps: Array) -> training.State:
-    return training.start(model.init(key, row), _optimizer(lr, num_steps))
-
-
-@partial(jax.jit, static_argnames=("model", "batch_size"), donate_argnames="state")
-def _epoch(
-    model: VAE, state: training.State, key: Key, data: Array, lr: Array, num_steps: Array, *, batch_size: int
-) -> tuple[training.State, Array]:
-    """One pass over the rows as one scan, and its mean ELBO."""
-    step = training.make_step(losses.negative_bound(model, bounds.average), _optimizer(lr, num_steps))
-    state, metrics = training.steps(state, key, data, step=step, prepare=lambda key, row: row, batch_size=batch_size)
-    return state, jnp.mean(metrics["bound"])
 
 
 @partial(jax.jit, static_argnums=0)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import optax
 
-from jaxvae.run import keys
+from jaxvae.run import RunError, keys
 from jaxvae.run.choice import EVERYDAY
 from jaxvae.run.course import Course
 from jaxvae.run.ranges import Above, AtLeast, Between
@@ -56,7 +56,15 @@ class Optimizer:
 
         Returns:
             The optax transformation.
+
+        Raises:
+            RunError: the learning rate would still rise at the end.
         """
+        if self.warmup_steps >= num_steps:
+            raise RunError(
+                f"--optimizer.warmup-steps {self.warmup_steps} is not shorter than the run of {num_steps} steps: warm "
+                "up for less, or train longer"
+            )
         rate: optax.ScalarOrSchedule = self.lr
         if self.schedule == "cosine":
             start = 0.0 if self.warmup_steps else self.lr

@@ -133,8 +133,16 @@ def _calls(step: int, num_steps: int, per_epoch: int, longest: int) -> list[tupl
 
 
 @lru_cache(maxsize=32)
-def _compiled(program: Program, several: bool) -> Callable[..., Any]:
-    """The scan of a program over data on the device; over seeds where there are several."""
+def compiled(program: Program, several: bool) -> Callable[..., Any]:
+    """The scan of a program over data on the device; over seeds where there are several.
+
+    Args:
+        program: what is compiled.
+        several: whether there are several seeds.
+
+    Returns:
+        (state, key, data, *, length) -> (the state after so many steps, the metrics of each); the state is donated.
+    """
 
     @partial(jax.jit, donate_argnums=0, static_argnames="length")
     def run(state: training.State, key: Key, data: Any, *, length: int) -> tuple[training.State, Any]:
@@ -146,13 +154,13 @@ def _compiled(program: Program, several: bool) -> Callable[..., Any]:
 
 def _alone(program: Program, key: Key, stored: training.Data) -> Advance:
     """One device that holds the data; over seeds where there are several."""
-    run, data = _compiled(program, key.ndim > 0), jax.tree.map(jnp.asarray, stored)
+    run, data = compiled(program, key.ndim > 0), jax.tree.map(jnp.asarray, stored)
     return lambda state, length: run(state, key, data, length=length)
 
 
 def _in_turn(program: Program, key: Key, stored: training.Data) -> Advance:
     """Seeds one after another: on a CPU faster than one program for all, whose matrices leave the cache."""
-    run, of_seeds, data = _compiled(program, False), _apart(key), jax.tree.map(jnp.asarray, stored)
+    run, of_seeds, data = compiled(program, False), _apart(key), jax.tree.map(jnp.asarray, stored)
 
     def advance(states: list[training.State], length: int) -> tuple[list[training.State], list[dict[str, Any]]]:
         each = [run(state, key, data, length=length) for state, key in zip(states, of_seeds, strict=True)]

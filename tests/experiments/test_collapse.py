@@ -7,13 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import collapse, train
-from jaxvae.run import RunError, config, config_check
+from experiments import collapse
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import differences
+from jaxvae.run.options import likelihoods
+from jaxvae.run.options.images import Images
+from jaxvae.run.settings import Evaluation
 
 SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or Path(__file__).resolve().parents[3] / "shared" / "data")
 SMALL = collapse.Options(
-    data=config.Data("digits", binarize="threshold"),
-    model=config.Model(latent=3, likelihood="pixelcnn", pixel_layers=1, pixel_radius=1),
+    data=Images("digits", binarize="threshold"),
+    model=plain.Model(latent=3, likelihood=likelihoods.Pixelcnn(layers=1, radius=1)),
     epochs=2,
     num_seeds=2,
     examples=50,
@@ -29,8 +34,8 @@ def optax_promotes():
 @pytest.mark.parametrize("remedy", collapse.REMEDIES)
 def test_every_remedy_is_a_configuration_that_passes_and_differs(remedy):
     settings = collapse.settings_of(remedy, collapse.Options())
-    config_check.check(settings)
-    changed = config.differences(settings, collapse.settings_of("none", collapse.Options()))
+    launch.check(settings)
+    changed = differences(settings, collapse.settings_of("none", collapse.Options()))
     assert bool(changed) == (remedy != "none")
 
 
@@ -55,13 +60,12 @@ def test_the_remedies_are_trained_measured_and_reported(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(not (SOURCE / "binarized_mnist").is_dir(), reason="binarised MNIST is not at hand")
 def test_a_plain_vae_collapses_on_binarised_mnist_and_one_with_free_bits_does_not(tmp_path):
-    data = config.Data("binarized_mnist", source=SOURCE, folder=tmp_path / "data")
+    data = Images("binarized_mnist", source=SOURCE, folder=tmp_path / "data")
     options = collapse.Options(data=data, epochs=1, num_seeds=1, examples=200)
     found = {}
     for remedy in ("none", "free bits"):
-        settings = replace(collapse.settings_of(remedy, options), evaluation=config.Evaluation(0))
-        fields = {name: getattr(settings, name) for name in config.Config.__dataclass_fields__}
-        assert train.main(train.Options(**fields, runs=tmp_path, name=remedy)) == 0
+        settings = replace(collapse.settings_of(remedy, options), evaluation=Evaluation(0))
+        assert launch.run(plain.KIND, collapse.run_options(settings, runs=tmp_path, name=remedy)) == 0
         found[remedy] = collapse.measured(tmp_path / remedy, 200)
     assert found["none"]["rate"] < 0.5
     assert found["none"]["active_units"] == 0

@@ -1,4 +1,4 @@
-"""The rate-distortion curve: a grid of models in one program equals the models trained one by one."""
+"""The rate-distortion curve: a grid of models by one compiled step equals the models trained by command."""
 
 import json
 import math
@@ -7,14 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilations import compilations
 
-from experiments import rate_distortion, train
-from experiments.rate_distortion import Options, Points, check, epoch_of_grid, main, measure, row, settings_of
+from experiments import rate_distortion
+from experiments.rate_distortion import Options, Points, check, main, measure, row, settings_of, train_grid
 from jaxvae import bounds
 from jaxvae.models import linear
-from jaxvae.run import RunError, build, evaluate
-from jaxvae.run.config import Checkpoints, Data, Evaluation, Model, Objective, Optimizer
+from jaxvae.recipes.plain import KIND, Model
+from jaxvae.run import RunError, launch
 from jaxvae.run.folder import opening
+from jaxvae.run.held_out import as_seen
+from jaxvae.run.options import likelihoods, prices
+from jaxvae.run.options.images import Images
+from jaxvae.run.options.objective import Objective
+from jaxvae.run.recipe import about
+from jaxvae.run.settings import Checkpoints, Evaluation, Optimizer
+from jaxvae.run.train import train
 
 BETAS = (4.0, 0.05, 1.0)
 QUICK = Options(
@@ -74,42 +82,51 @@ def test_the_rate_falls_and_the_distortion_rises_with_beta(result):
 @pytest.mark.slow
 @pytest.mark.parametrize(("position", "beta"), [(1, 1.0), (2, 4.0)])
 def test_a_model_of_the_grid_is_the_model_that_the_training_command_trains(result, tmp_path, position, beta):
-    code = train.main(
-        train.Options(
+    code = launch.run(
+        KIND,
+        launch.options_of(KIND)(
             model=QUICK.model,
             optimizer=QUICK.optimizer,
-            objective=Objective(beta=beta),
+            objective=Objective(price=prices.Weight(beta=beta)),
             epochs=QUICK.epochs,
             seed=4,
             evaluation=Evaluation(num_samples=0),
             checkpoints=Checkpoints(seconds=60),
             runs=tmp_path,
             name="single",
-        )
+        ),
     )
     assert code == 0
     run = opening.open_run(tmp_path / "single")
-    xs = evaluate.held_out(opening.data_of(run.config).test, "dynamic")
+    xs = as_seen(run.recipe, run.kind.data(run.config).test)
     alone = measure(run.model, jax.tree.map(lambda leaf: leaf[None, None], run.params), xs, QUICK.num_samples)
     numbers = result[1]["points"][position]
-    # Rounding in a batched product, carried through 96 steps of Adam: a ten-thousandth of the number, not more.
+    # Rounding, carried through 96 steps of Adam: a ten-thousandth of the number, not more.
     np.testing.assert_allclose(numbers["test_rate_of_each_seed"][1], alone.rate[0, 0], rtol=1e-3)
     np.testing.assert_allclose(numbers["test_distortion_of_each_seed"][1], alone.distortion[0, 0], rtol=1e-3)
     other = result[1]["points"][3 - position]  # and another beta's numbers are not within that tolerance
     assert abs(other["test_rate_of_each_seed"][1] / alone.rate[0, 0] - 1) > 0.1
 
 
-def test_the_grid_is_one_program_and_beta_is_no_constant_of_it():
-    settings = settings_of(QUICK)
-    dataset = opening.data_of(settings)
-    model = build.model_of(settings, dataset.train.examples.shape[1:])
-    epoch = epoch_of_grid(settings, model, num_steps=12)
-    data = jnp.asarray(dataset.train.examples[:200])
-    for betas in ((0.1, 1.0, 2.0), (3.0, 4.0, 5.0)):
-        states, keys = rate_distortion._start(settings, model, dataset.train.examples, num_steps=12)
-        states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (3, *leaf.shape)), states)
-        epoch(states, keys, jnp.asarray(betas), data)
-    assert epoch._cache_size() == 1
+def test_one_program_trains_every_beta_which_is_no_constant_of_it(monkeypatch):
+    settings = settings_of(Options(num_seeds=2, epochs=1, model=Model(latent=2)))
+    dataset = KIND.data(settings)
+    counts = []
+    with compilations() as count:
+
+        def counted(*arguments, **options):
+            trained = train(*arguments, **options)
+            counts.append(count())
+            return trained
+
+        monkeypatch.setattr(rate_distortion, "train", counted)
+        grid = train_grid(settings, KIND.recipe(settings, about(dataset)), dataset, [0.1, 9.0, 0.1])
+    assert counts[0] > 0
+    assert counts == [counts[0]] * 3
+    for leaf in jax.tree.leaves(grid):
+        assert leaf.shape[:2] == (3, 2)
+        np.testing.assert_array_equal(leaf[0], leaf[2])
+        assert not np.array_equal(leaf[0], leaf[1])
 
 
 @pytest.mark.slow
@@ -157,7 +174,7 @@ def test_nothing_is_written_on_bad_input_and_nothing_overwritten(tmp_path):
     with pytest.raises(RunError, match="--num-seeds 0 must be at least 1"):
         main(Options(num_seeds=0, folder=place))
     with pytest.raises(ValueError, match="no data set"):
-        main(Options(data=Data(name="nothing"), folder=place))
+        main(Options(data=Images(name="nothing"), folder=place))
     assert not place.exists()
     place.mkdir()
     (place / "mine.txt").write_text("kept")
@@ -172,7 +189,7 @@ def test_a_divergence_is_told_and_leaves_no_folder(tmp_path, capsys):
         betas=(1.0, 2.0),
         num_seeds=1,
         epochs=2,
-        model=Model(latent=2, likelihood="gaussian-shared"),
+        model=Model(latent=2, likelihood=likelihoods.GaussianShared()),
         optimizer=Optimizer(lr=1e6),
         folder=tmp_path / "out",
     )

@@ -1,7 +1,7 @@
 """Models of sequences are exact where they are linear: Kalman's likelihood, and the recurrent network's own."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -319,11 +319,13 @@ def test_a_decoder_that_ignores_z_is_a_recurrent_network(float64):
 # Networks, and what holds whatever they are.
 
 
+@cache
 def markov():
     parts = networks.markov_networks(2, Bernoulli.parameters((3,)), hidden=5, width=4)
     return deep_markov(**parts._asdict(), latent=(2,), length=7)
 
 
+@cache
 def recurrent():
     parts = networks.recurrent_networks(2, Bernoulli.parameters((3,)), width=4)
     return variational_recurrent(**parts._asdict(), state=(4,), length=7)
@@ -336,9 +338,10 @@ def bits(length, padding=0, seed=0, fill=0.0):
     return whole(np.random.default_rng(seed).integers(0, 2, (length, 3)), padding, fill)
 
 
+@cache
 def started(model):
     """Params at which the steps matter to each other, with a start that is not zero."""
-    params = model.init(jax.random.key(0), bits(4))
+    params = jax.jit(model.init)(jax.random.key(0), bits(4))
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [leaf + 0.3 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]

@@ -1,43 +1,75 @@
 """The command line's options as a table: rows that have every pair, or every triple, of values, and their checks."""
 
+import dataclasses
 import itertools
 import random
-import typing
 from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.run import RunError, build, config_check
-from jaxvae.run.config import Config, Data, Model, Objective
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import members
+from jaxvae.run.options.images import Images
+from jaxvae.run.recipe import About, Plan
 
 SHAPE = (4, 3, 1)
-BINARY = ("bernoulli", "pixelcnn")
-
-
-def choices(owner, name):
-    return typing.get_args(typing.get_type_hints(owner)[name])
-
-
-FACTORS = {
-    "posterior": choices(Model, "posterior"),
-    "likelihood": choices(Model, "likelihood"),
-    "prior": choices(Model, "prior"),
-    "bound": choices(Objective, "bound"),
-    "estimator": choices(Objective, "estimator"),
+PATHS = {
+    "posterior": "model.posterior",
+    "likelihood": "model.likelihood",
+    "prior": "model.prior",
+    "bound": "objective.bound",
+    "estimator": "objective.estimator",
 }
+MEMBERS = {name: members(plain.Config, path) for name, path in PATHS.items()}
+FACTORS = {name: list(found) for name, found in MEMBERS.items()}
+SMALL = {"flows": 2, "classes": 3, "components": 3, "steps": 2, "groups": 2, "intervals": 2, "radius": 1, "layers": 1}
+
+
+def option(name, word):
+    """A member with small settings."""
+    kind = MEMBERS[name][word]
+    return kind(**{field.name: SMALL[field.name] for field in dataclasses.fields(kind) if field.name in SMALL})
 
 
 def config_of(row):
-    of_model = {name: row[name] for name in ("posterior", "likelihood", "prior")}
-    of_objective = {name: row[name] for name in ("bound", "estimator")}
-    small = {"latent": 4, "classes": 3, "flows": 2, "components": 3, "inference_steps": 2}
-    return Config(
-        data=Data(binarize="dynamic" if row["likelihood"] in BINARY else "none"),
-        model=Model(pixel_radius=1, pixel_layers=1, **small, **of_model),
-        objective=Objective(num_samples=4, groups=2, intervals=2, **of_objective),
+    of = {name: option(name, word) for name, word in row.items()}
+    return plain.Config(
+        data=Images(binarize="dynamic" if of["likelihood"].pixels == "binary" else "none"),
+        model=plain.Model(latent=4, **{name: of[name] for name in ("posterior", "likelihood", "prior")}),
+        objective=plain.Objective(num_samples=4, bound=of["bound"], estimator=of["estimator"]),
     )
+
+
+DISCRETE = {"bernoulli", "one-hot"}
+WITHOUT_PATH = {"score-function", "learned-baseline", "wake-wake", "wake-sleep"}
+WITHOUT_DENSITY = {"auxiliary", "hamiltonian"}  # known by their draws alone
+
+
+def makes_sense(row):
+    """What mathematics allows, by names and by hand: the referee of what the options say of themselves."""
+    posterior, prior, bound, estimator = (row[name] for name in ("posterior", "prior", "bound", "estimator"))
+    if prior == "learned" and posterior == "von-mises-fisher":
+        return False  # there is no such family of priors
+    if prior == "vamp" and posterior == "auxiliary":
+        return False  # a mixture of densities that cannot be evaluated
+    if prior in ("mixture", "flow", "autoregressive", "correlated") and posterior in DISCRETE | {"von-mises-fisher"}:
+        return False  # a density of real numbers
+    if posterior in DISCRETE and estimator not in WITHOUT_PATH | {"straight-through"}:
+        return False
+    if estimator == "straight-through" and posterior not in DISCRETE:
+        return False
+    if posterior in WITHOUT_DENSITY and estimator != "pathwise":
+        return False
+    if estimator == "generalized-doubly-reparameterized" and prior != "learned":
+        return False
+    if estimator.endswith("doubly-reparameterized") and bound not in ("iwae", "miwae"):
+        return False
+    if estimator in ("wake-wake", "wake-sleep") and bound != "iwae":
+        return False
+    return (bound, estimator) != ("piwae", "learned-baseline")
 
 
 def refusal(row):
@@ -48,7 +80,7 @@ def refusal(row):
 @cache
 def _refusal(values):
     try:
-        config_check.check(config_of(dict(zip(FACTORS, values, strict=True))))
+        launch.check(config_of(dict(zip(FACTORS, values, strict=True))))
     except RunError as error:
         return str(error)
     return None
@@ -115,27 +147,29 @@ def failures_of(check, rows):
     return failures
 
 
+def recipe_of(row):
+    return plain.recipe(config_of(row), About(jax.ShapeDtypeStruct(SHAPE, jnp.uint8), {}))
+
+
 def program_of(row):
-    """The model, and (key, params) -> ((loss, (extra, metrics)), gradient) over two images of noise."""
-    config = config_of(row)
-    model = build.model_of(config, SHAPE)
-    loss = build.loss_of(config, model, num_steps=10)
-    prepare = build.prepare_of(config)
+    """The recipe, and (key, params) -> ((loss, (extra, metrics)), gradient) over two images of noise."""
+    recipe = recipe_of(row)
+    loss = recipe.loss(Plan(num_steps=10, steps_per_epoch=5))
     stored = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, *SHAPE)), jnp.uint8)
 
     def value_and_gradient(key, params):
-        xs = jax.vmap(prepare)(jax.random.split(key, 2), stored)
+        xs = jax.vmap(recipe.prepare)(jax.random.split(key, 2), stored)
         return jax.value_and_grad(loss, argnums=1, has_aux=True)(
             jax.random.split(key, 2), params, (), xs, jnp.zeros((), jnp.int32)
         )
 
-    return model, value_and_gradient
+    return recipe, value_and_gradient
 
 
 def check_traces(row):
     """The loss and the metrics are numbers, and the gradient is of the params' shapes and dtypes."""
-    model, value_and_gradient = program_of(row)
-    params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros(SHAPE))
+    recipe, value_and_gradient = program_of(row)
+    params, _ = jax.eval_shape(recipe.init, jax.random.key(0))
     (value, (_, metrics)), gradient = jax.eval_shape(value_and_gradient, jax.random.key(1), params)
     for number in (value, *metrics.values()):
         assert (number.shape, number.dtype) == ((), jnp.float32)
@@ -145,8 +179,8 @@ def check_traces(row):
 
 def check_works(row):
     """One compile, a finite value, finite gradients that reach both networks, and a bound."""
-    model, value_and_gradient = program_of(row)
-    params = model.init(jax.random.key(0), jnp.zeros(SHAPE))
+    recipe, value_and_gradient = program_of(row)
+    params, _ = recipe.init(jax.random.key(0))
     compiled = jax.jit(value_and_gradient)
     for seed in (1, 2):
         (value, (_, metrics)), gradient = compiled(jax.random.key(seed), params)
@@ -158,5 +192,5 @@ def check_works(row):
     for part in ("encoder", "decoder"):
         assert any(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient[part])), part
     # the bound that is reported is that of the loss, without weights
-    bound = build.bound_of(config_of(row))(model, jax.random.key(3), params, jnp.zeros(SHAPE))
+    bound = recipe.bound(jax.random.key(3), params, jnp.zeros(SHAPE))
     assert np.isfinite(bound)

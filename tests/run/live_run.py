@@ -35,7 +35,7 @@ def start(folder: Path, *more: str, epochs: int = 8, devices: int = 1) -> subpro
     several = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     options = [str(part) for pair in arguments.items() for part in pair]
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *options, *more],
+        [sys.executable, "-m", "jaxvae", "train", *options, *more],
         cwd=REPOSITORY,
         env=os.environ | (several if devices > 1 else {}),
         stdout=subprocess.PIPE,

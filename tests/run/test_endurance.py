@@ -20,11 +20,10 @@ from live_run import images_for, kill, rows, start, wait_for
 from rows import first
 
 import jaxvae
-from experiments.train import Options, main
+from jaxvae.cli import main
 from jaxvae.run import RunError
-from jaxvae.run.command import command
 from jaxvae.run.data import arrays
-from jaxvae.run.figures import images
+from jaxvae.run.figures import gallery
 from jaxvae.run.folder import lock
 from jaxvae.run.folder.logs import Log
 from jaxvae.run.folder.opening import open_run
@@ -43,15 +42,15 @@ def _standard_promotion():
 def train(monkeypatch, capfd):
     """The command, in this process and without pictures: its exit code and what it says on stderr."""
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the command sets its own
-    monkeypatch.setattr(images, "draw", lambda *arguments: None)
+    for picture in ("reconstructions", "samples", "latent_scatter"):
+        monkeypatch.setattr(gallery, picture, lambda *arguments, **options: None)
 
     def run(folder, *more):
         arguments = f"--epochs {EPOCHS} --evaluation.num-samples 0 --checkpoints.seconds 0".split()
         arguments += ["--runs", str(folder.parent), "--name", folder.name, *more]
-        monkeypatch.setattr(sys, "argv", ["experiments.train", *arguments])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
-            command(main, Options)
+            main(["train", *arguments])
         return ended.value.code, said(capfd.readouterr().err)
 
     return run

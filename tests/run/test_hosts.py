@@ -15,12 +15,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import train
-from jaxvae.run import RunError, build, evaluate, hosts
-from jaxvae.run import train as run_train
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, evaluate, hosts, launch
 from jaxvae.run.folder import config_file
-from jaxvae.run.folder.opening import data_of, open_run
+from jaxvae.run.folder.opening import open_run
 from jaxvae.run.hosts import Hosts
+from jaxvae.run.recipe import Asked
+from jaxvae.run.train import train
 
 ROOT = Path(__file__).parents[2]
 EPOCHS = 6
@@ -50,7 +51,7 @@ def options(folder: Path) -> dict:
 def pair(folder: Path, *more: str) -> list[subprocess.Popen]:
     """The same command in two processes; the second is told what it is by its environment."""
     coordinator = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "experiments.train", *map(str, sum(options(folder).items(), ())), *more]
+    command = [sys.executable, "-m", "jaxvae", "train", *map(str, sum(options(folder).items(), ())), *more]
     named = [*command, "--hosts.coordinator", coordinator, "--hosts.processes", "2", "--hosts.index", "0"]
     told = {"JAX_COORDINATOR_ADDRESS": coordinator, "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}
     keep = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -97,14 +98,14 @@ def killed_and_resumed(folder: Path, *more: str) -> None:
 
 def trained_alone(like: Path, folder: Path) -> dict:
     """The numbers of the same run in this process, with the data on the device."""
-    settings = config_file.read(like / "config.json")
-    settings = replace(settings, data=replace(settings.data, stream="no"))
-    dataset = data_of(settings)
-    model = build.model_of(settings, dataset.train.examples.shape[1:])
+    kind, config = config_file.read(like / "config.json")
+    config = replace(config, data=replace(config.data, stream="no"))
+    dataset = kind.data(config)
     folder.mkdir()
     with jax.numpy_dtype_promotion("standard"):
-        trained = run_train.train(settings, folder, model, dataset)
-        return evaluate.result(settings, model, trained.state.params, dataset, {})
+        recipe, course = launch.recipe_of(kind, config, dataset), config.course()
+        trained = train(recipe, course, dataset, folder=folder, show=None)
+        return evaluate.result(recipe, course, trained.params, dataset, Asked(20, None), protocol={})
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_hosts_that_are_not_named_are_refused(given, sentence):
 def test_a_variable_that_is_no_number_is_refused(monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "first")
     with pytest.raises(RunError, match="JAX_PROCESS_ID='first' must be a number"):
-        train.main(train.Options(hosts=Hosts(coordinator="127.0.0.1:1")))
+        launch.run(plain.KIND, launch.options_of(plain.KIND)(hosts=Hosts(coordinator="127.0.0.1:1")))
 
 
 def test_one_process_agrees_with_itself():

@@ -3,9 +3,11 @@
 import pickle
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from compilations import compilations
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
@@ -15,10 +17,11 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import experiments.table
 from experiments.table import Options
-from jaxvae.run import RunError, scikit
+from jaxvae.run import RunError
 from jaxvae.run.data import DataError
 from jaxvae.run.data.columns import read_table, write_table
 from jaxvae.run.scikit import VAEEstimator
+from jaxvae.run.table_rows import cosine
 
 
 @pytest.fixture(autouse=True)
@@ -122,10 +125,23 @@ def test_it_lives_in_a_pipeline_and_survives_pickling(linear):
 
 def test_another_fit_of_the_same_shape_compiles_nothing():
     rows = np.random.default_rng(0).normal(size=(40, 3))
-    VAEEstimator(epochs=2, random_state=0).fit(rows)
-    compiled = scikit._epoch._cache_size()
-    VAEEstimator(epochs=3, lr=1e-2, random_state=1).fit(rows + 1)
-    assert scikit._epoch._cache_size() == compiled
+    with compilations() as count:
+        VAEEstimator(epochs=2, random_state=0).fit(rows)
+        assert count()
+        first = count()
+        VAEEstimator(epochs=3, lr=1e-2, random_state=1).fit(rows + 1)
+        assert count() == first
+
+
+def test_the_rate_falls_along_the_cosine_of_its_own_run():
+    # Under a gradient that stays the same, nothing of Adam's step is left but the rate.
+    optimizer, gradient = cosine(0.5, 4), {"w": jnp.ones(2)}
+    shared = cosine(7.0, 9)  # its update reads the numbers from the state, and ignores its own
+    state = optimizer.init(gradient)
+    for step in range(4):
+        updates, state = shared.update(gradient, state, gradient)
+        expected = -0.5 * 0.5 * (1 + np.cos(np.pi * step / 4))
+        np.testing.assert_allclose(updates["w"], expected, rtol=1e-4)
 
 
 @pytest.mark.slow

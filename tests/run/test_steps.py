@@ -6,12 +6,15 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae.run import RunError, build, stream
-from jaxvae.run.config import Config, Data, Model
-from jaxvae.run.folder.opening import initial_state
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, stream
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.options.images import Images
+from jaxvae.run.recipe import about
+from jaxvae.run.start import first_progress
 from jaxvae.run.steps import steps_of
 
-CONFIG = Config(model=Model(latent=2), epochs=2, batch_size=5)
+CONFIG = plain.Config(model=plain.Model(latent=2), epochs=2, batch_size=5)
 IMAGES = np.random.default_rng(0).integers(0, 256, (23, 4, 3, 1), np.uint8)  # four batches and a rest
 STEPS = 8
 
@@ -24,9 +27,10 @@ def optax_promotes():
 
 def trained(config, first_step=0, state=None):
     """The state and the metrics after all the calls to come."""
-    model = build.model_of(config, IMAGES.shape[1:])
-    steps = steps_of(config, model, IMAGES, first_step=first_step, devices=())
-    state = initial_state(config, model, IMAGES.shape[1:], num_steps=STEPS) if state is None else state
+    recipe = plain.recipe(config, about(Dataset("own", "all", Split(IMAGES), None, Split(()))))
+    course = config.course()
+    steps = steps_of(recipe, course, IMAGES, first_step=first_step)
+    state = first_progress(recipe, course, STEPS, Split(IMAGES)).state if state is None else state
     state, found = steps.placed(state), []
     for length in steps.lengths:
         state, metrics = steps.advance(state, length)
@@ -51,7 +55,7 @@ def test_seeds_in_turn_or_together_are_those_trained_alone(backend, rtol, monkey
 
 
 def test_a_stream_is_the_data_on_the_device_bit_for_bit_from_any_step():
-    streamed = replace(CONFIG, data=Data(stream="yes"))
+    streamed = replace(CONFIG, data=Images(stream="yes"))
     whole = trained(CONFIG)
     assert_same(trained(streamed), whole)
     half = trained(replace(CONFIG, epochs=1))[0]

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae import training
+from jaxvae import losses, training
 from jaxvae.run import stream
 
 KEY, BATCH, PER_EPOCH = jax.random.key(0), 4, 5

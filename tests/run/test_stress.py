@@ -87,7 +87,7 @@ def test_a_full_disk_ends_the_command_with_a_sentence(kibibytes, tmp_path):
             "--checkpoints.keep",
             "9",
         ]
-        arguments = [sys.executable, "-m", "experiments.train", *options, "--runs", str(disk), "--name", "run"]
+        arguments = [sys.executable, "-m", "jaxvae", "train", *options, "--runs", str(disk), "--name", "run"]
         done = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, timeout=240)
         assert done.returncode == 2, done
         assert "Traceback" not in done.stderr
@@ -130,7 +130,7 @@ def test_memory_is_flat_over_two_hundred_epochs(seconds, allowed_megabytes, tmp_
     """Measured: 12 MB where every epoch is saved, of which a state is 0.8; 0.7 MB where none is."""
     arguments = f"--epochs 400 --evaluation.num-samples 0 --checkpoints.seconds {seconds} --runs {tmp_path} --name run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *arguments.split()], cwd=REPOSITORY, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "jaxvae", "train", *arguments.split()], cwd=REPOSITORY, stderr=subprocess.DEVNULL
     )
 
     def megabytes_at(epoch):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,15 +17,32 @@ import pytest
 from rows import first
 
 import jaxvae
-from experiments.train import Options, main
-from jaxvae.run import RunError, build, evaluate
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch, measures
 from jaxvae.run.command import command as as_command
-from jaxvae.run.config import Checkpoints, Config, Data, Evaluation, Model, Objective, Optimizer
-from jaxvae.run.folder.opening import data_of, initial_state, open_run
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.folder.opening import open_run
+from jaxvae.run.held_out import as_seen, even_rows, prepared
+from jaxvae.run.monitor import mean_bound
+from jaxvae.run.options import bounds, likelihoods, networks, prices
+from jaxvae.run.options.images import Images
+from jaxvae.run.recipe import Asked, about
+from jaxvae.run.settings import Checkpoints, Evaluation, Optimizer
+from jaxvae.run.start import first_progress
 from jaxvae.run.train import Diverged, check_finite
+from jaxvae.training import dynamic_binarization, grey
 
 REPOSITORY = Path(__file__).parents[2]
+Options = launch.options_of(plain.KIND)
 QUICK = Options(epochs=2, evaluation=Evaluation(num_samples=0), checkpoints=Checkpoints(seconds=60), name="run")
+
+
+def main(options):
+    return launch.run(plain.KIND, options)
+
+
+def data_of(config):
+    return plain.KIND.data(config)
 
 
 @pytest.fixture(autouse=True)
@@ -70,14 +88,14 @@ def test_the_result_carries_its_protocol(trained):
     folder, _ = trained
     result = json.loads((folder / "result.json").read_text())
     named = {"dataset", "split", "binarisation", "bound", "k", "nll_k", "seeds", "epochs", "device", "wall_seconds"}
-    assert named | {"images_per_second"} <= set(result["protocol"])
+    assert named | {"examples_per_second"} <= set(result["protocol"])
     assert result["test_elbo_standard_error"] > 0
 
 
 def test_the_test_elbo_is_the_mean_over_all_test_images(trained):
     folder, _ = trained
     run = open_run(folder)
-    xs = evaluate.held_out(data_of(run.config).test, "dynamic")
+    xs = as_seen(run.recipe, data_of(run.config).test)
     keys = jax.random.split(jax.random.key(2), len(xs))
     expected = [float(jaxvae.elbo(run.model, key, run.params, x)) for key, x in zip(keys[:20], xs[:20], strict=True)]
     bounds = jaxvae.batched_elbo(run.model, jax.random.key(2), run.params, xs)
@@ -88,28 +106,28 @@ def test_the_test_elbo_is_the_mean_over_all_test_images(trained):
 
 
 def test_a_part_of_the_test_set_is_from_all_over_it():
-    np.testing.assert_array_equal(evaluate.even_rows(10, 4), [0, 3, 6, 9])
-    np.testing.assert_array_equal(evaluate.even_rows(3, 10), [0, 1, 2])
+    np.testing.assert_array_equal(even_rows(10, 4), [0, 3, 6, 9])
+    np.testing.assert_array_equal(even_rows(3, 10), [0, 1, 2])
 
 
 @pytest.mark.slow
 def test_log_p_of_a_part_is_that_of_the_same_images(trained):
     run = open_run(trained[0])
-    dataset, config = data_of(run.config), replace(run.config, evaluation=Evaluation(num_samples=2000, examples=30))
-    found = evaluate.result(config, run.model, run.params, dataset, {})
-    xs = evaluate.held_out(dataset.test, "dynamic")[evaluate.even_rows(300, 30)]
-    again = -evaluate.log_likelihoods(run.model, jax.random.key(9), run.params, xs, num_samples=2000)
+    dataset = data_of(run.config)
+    found = run.recipe.measure(run.params, dataset.test, Asked(2000, 30))["test_nll"]
+    xs = as_seen(run.recipe, dataset.test)[even_rows(300, 30)]
+    again = -measures.log_likelihoods(run.model, jax.random.key(9), run.params, xs, num_samples=2000)
     # one image differs from another by tens of nats, two estimates of one image by hundredths
-    assert found["test_nll"] == pytest.approx(again.mean(), abs=0.1)
-    assert found["protocol"]["nll_examples"] == 30
+    assert found.values.mean() == pytest.approx(again.mean(), abs=0.1)
+    assert (found.unit, dict(found.said)) == ("nats", {"nll_k": 2000, "nll_examples": 30})
 
 
 def test_load_gives_back_model_and_params(trained):
     folder, _ = trained
     model, params = jaxvae.load(folder)
     row = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    valid = evaluate.held_out(data_of(Config()).valid, "dynamic")
-    again = evaluate.mean_bound(jaxvae.elbo, model, jax.random.key(1), params, valid)
+    valid = as_seen(open_run(folder).recipe, data_of(plain.Config()).valid)
+    again = mean_bound(partial(jaxvae.elbo, model), jax.random.key(1), params, valid)
     assert float(again) == pytest.approx(row["valid_bound"], rel=1e-5)
 
 
@@ -140,7 +158,7 @@ def test_bad_input_ends_with_2_and_a_sentence(tmp_path):
 def test_what_cannot_be_done_ends_with_2_and_a_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["train", *arguments, "--runs", str(tmp_path)])
     with pytest.raises(SystemExit) as ended:
-        as_command(main, Options)
+        as_command(main, Options, program="train")
     assert ended.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
@@ -159,7 +177,7 @@ def test_an_existing_run_is_not_overwritten(trained):
 
 def test_a_bernoulli_refuses_grey_pixels(tmp_path):
     with pytest.raises(RunError, match="digits has grey pixels"):
-        main(replace(QUICK, runs=tmp_path, data=Data(binarize="none")))
+        main(replace(QUICK, runs=tmp_path, data=Images(binarize="none")))
 
 
 def test_a_batch_that_the_data_does_not_fill_is_refused(tmp_path):
@@ -171,6 +189,7 @@ def test_a_batch_that_the_data_does_not_fill_is_refused(tmp_path):
 def test_a_warm_up_longer_than_the_run_is_refused(tmp_path):
     with pytest.raises(RunError, match="not shorter than the run of 24 steps"):
         main(replace(QUICK, runs=tmp_path, optimizer=Optimizer(warmup_steps=24)))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -180,10 +199,10 @@ def test_a_warm_up_longer_than_the_run_is_refused(tmp_path):
 def test_divergence_names_the_step_and_the_term_and_keeps_the_last_good_checkpoint(
     blown_up_at, sentence, tmp_path, monkeypatch, capsys
 ):
-    def optimizer_that_blows_up(config, num_steps):
+    def optimizer_that_blows_up(settings, num_steps):
         return optax.sgd(lambda step: jnp.where(step == blown_up_at, jnp.inf, 1e-3))
 
-    monkeypatch.setattr(build, "optimizer_of", optimizer_that_blows_up)
+    monkeypatch.setattr(Optimizer, "transformation", optimizer_that_blows_up)
     assert main(replace(QUICK, runs=tmp_path, epochs=5, checkpoints=Checkpoints(seconds=0))) == 1
     message = capsys.readouterr().err
     assert f"error: {sentence}" in message
@@ -220,23 +239,24 @@ def test_seeds_trained_together_are_those_trained_alone(tmp_path):
         jaxvae.load(tmp_path / "both", seed=2)
 
 
-@pytest.mark.parametrize(
-    "likelihood",
-    first(
-        1,
-        (
-            "gaussian-shared",
-            "continuous-bernoulli",
-            "gaussian",
-            "gaussian-per-pixel",
-            "laplace",
-            "categorical",
-            "logistic-mixture",
-        ),
-    ),
-)
+LIKELIHOODS = [
+    (likelihoods.GaussianShared(),),
+    (likelihoods.ContinuousBernoulli(),),
+    (likelihoods.Gaussian(),),
+    (likelihoods.GaussianPerPixel(),),
+    (likelihoods.Structured(),),
+    (likelihoods.Laplace(),),
+    (likelihoods.StudentT(),),
+    (likelihoods.Categorical(),),
+    (likelihoods.BetaBinomial(),),
+    (likelihoods.LogisticMixture(components=3),),
+    (likelihoods.Pixelcnn(layers=1),),
+]
+
+
+@pytest.mark.parametrize("likelihood", first(1, LIKELIHOODS), ids=str)
 def test_every_likelihood_trains(likelihood, tmp_path):
-    options = replace(QUICK, runs=tmp_path, model=Model(likelihood=likelihood), optimizer=Optimizer(lr=1e-4))
+    options = replace(QUICK, runs=tmp_path, model=plain.Model(likelihood=likelihood), optimizer=Optimizer(lr=1e-4))
     assert main(replace(options, epochs=1)) == 0
     assert np.isfinite(json.loads((tmp_path / "run" / "result.json").read_text())["test_elbo"])
 
@@ -248,10 +268,10 @@ def test_convolutions_warm_up_average_and_mean_bias_train_together(tmp_path):
     options = replace(
         QUICK,
         batch_size=10,
-        data=Data(name=str(tmp_path / "mine.npy")),
+        data=Images(name=str(tmp_path / "mine.npy")),
         runs=tmp_path,
-        model=Model("conv", 5, mean_bias=True),
-        objective=Objective("iwae", 2, warmup_epochs=1),
+        model=plain.Model(networks.Conv(), 5, mean_bias=True),
+        objective=plain.Objective(bounds.Iwae(), 2, price=prices.Weight(warmup_epochs=1)),
         optimizer=Optimizer(clip=1.0, average=0.9, schedule="cosine", warmup_steps=3),
     )
     assert main(options) == 0
@@ -261,11 +281,11 @@ def test_convolutions_warm_up_average_and_mean_bias_train_together(tmp_path):
 
 
 def test_the_mean_bias_starts_the_decoder_at_the_mean_image():
-    config = Config(model=Model(mean_bias=True))
-    model = build.model_of(config, (8, 8, 1))
+    config = plain.Config(model=plain.Model(mean_bias=True))
     mean = np.linspace(0.1, 0.9, 64).reshape(8, 8, 1)
-    images = np.tile(mean[None], (3, 1, 1, 1)).astype(np.float32)
-    state = initial_state(config, model, (8, 8, 1), num_steps=1, images=images)
+    part = Split(np.tile(mean[None], (3, 1, 1, 1)).astype(np.float32))
+    recipe = plain.recipe(config, about(Dataset("own", "all", part, None, part)))
+    state = first_progress(recipe, config.course(), 1, part).state
     bias = state.params["decoder"]["params"]["heads"]["logits"]["bias"]
     np.testing.assert_allclose(jax.nn.sigmoid(bias), mean.ravel(), rtol=1e-5)
 
@@ -273,7 +293,7 @@ def test_the_mean_bias_starts_the_decoder_at_the_mean_image():
 def test_users_own_arrays_train(tmp_path):
     images = np.asarray(jax.random.randint(jax.random.key(0), (60, 6, 5), 0, 256), np.uint8)
     np.save(tmp_path / "mine.npy", images)
-    options = replace(QUICK, runs=tmp_path / "runs", data=Data(str(tmp_path / "mine.npy")), batch_size=10)
+    options = replace(QUICK, runs=tmp_path / "runs", data=Images(str(tmp_path / "mine.npy")), batch_size=10)
     assert main(options) == 0
     model, params = jaxvae.load(tmp_path / "runs" / "run")
     assert model.sample(jax.random.key(0), params).shape == (6, 5, 1)
@@ -296,10 +316,10 @@ def test_a_damaged_run_is_refused_with_a_sentence(damage, trained, tmp_path):
 
 
 def test_dynamic_binarisation_of_the_test_set_is_the_same_at_every_evaluation():
-    test = data_of(Config()).test
-    first, second = evaluate.held_out(test, "dynamic"), evaluate.held_out(test, "dynamic")
+    test = data_of(plain.Config()).test.examples
+    first, second = prepared(dynamic_binarization, test), prepared(dynamic_binarization, test)
     np.testing.assert_array_equal(first, second)
     assert set(np.unique(first)) == {0.0, 1.0}
-    grey = evaluate.held_out(test, "none")
-    error = np.sqrt(np.sum(np.asarray(grey) * (1 - np.asarray(grey)))) / grey.size
-    assert float(jnp.mean(first) - jnp.mean(grey)) == pytest.approx(0, abs=float(5 * error))
+    as_stored = prepared(grey, test)
+    error = np.sqrt(np.sum(np.asarray(as_stored) * (1 - np.asarray(as_stored)))) / as_stored.size
+    assert float(jnp.mean(first) - jnp.mean(as_stored)) == pytest.approx(0, abs=float(5 * error))

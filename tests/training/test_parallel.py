@@ -15,20 +15,20 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxvae
-from experiments import train
 from jaxvae import losses, networks, training
 from jaxvae.bounds import average, importance_weighted, iwae_bound
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.model import standard_normal, vae
 from jaxvae.models import linear
 from jaxvae.questions.parts.examined import each_of
-from jaxvae.run import RunError
-from jaxvae.run.config import Config
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
 from jaxvae.run.folder import config_file
 from jaxvae.training import parallel
 
 ROOT = Path(__file__).parents[2]
 STEPS, BATCH = 20, 16
+OPTIONS = launch.options_of(plain.KIND)
 EIGHT = os.environ | {
     "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     "JAX_PLATFORMS": "cpu",
@@ -204,22 +204,22 @@ def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
 def test_what_devices_cannot_share_is_refused(options, sentence, tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: jax.local_devices() * 3)
     with pytest.raises(RunError, match=sentence):
-        train.main(train.Options(**options, runs=tmp_path))
+        launch.run(plain.KIND, OPTIONS(**options, runs=tmp_path))
     assert not any(tmp_path.iterdir())
 
 
 def test_a_run_that_goes_on_is_refused_by_its_own_batch_and_not_by_the_options(tmp_path, monkeypatch):
     place = tmp_path / "run"
     place.mkdir()
-    config_file.write(Config(batch_size=99), place / "config.json", command="")
+    config_file.write(plain.KIND, plain.Config(batch_size=99), place / "config.json", command="")
     monkeypatch.setattr(jax, "devices", lambda: jax.local_devices() * 2)
     with pytest.raises(RunError, match="--batch-size 99 must be a multiple of the 2 devices"):
-        train.main(train.Options(devices=2, name="run", resume=True, runs=tmp_path))
+        launch.run(plain.KIND, OPTIONS(devices=2, name="run", resume=True, runs=tmp_path))
 
 
 def test_devices_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(RunError, match="--devices 9 must be between 1 and"):
-        train.main(train.Options(devices=9, runs=tmp_path))
+        launch.run(plain.KIND, OPTIONS(devices=9, runs=tmp_path))
     assert not any(tmp_path.iterdir())
 
 

@@ -1,11 +1,12 @@
 """What `--objective.bound` names: the bound on log p(x) that training ascends."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from math import inf
+from typing import Annotated, ClassVar, Literal
 
 from jaxvae import bounds
 from jaxvae.bounds import Reduction
-from jaxvae.run.ranges import AtLeast, Within
+from jaxvae.run.ranges import AtLeast, Below, Within
 
 WEIGHTED = frozenset({"one bound"})
 
@@ -37,7 +38,7 @@ class Renyi:
     """Renyi's bound."""
 
     has: ClassVar = WEIGHTED
-    alpha: float = 0.5
+    alpha: Annotated[float, Below(inf)] = 0.5
     """1 is the ELBO, 0 IWAE, -inf the largest weight alone."""
 
     def reduction(self) -> Reduction:
@@ -95,10 +96,12 @@ class Tvo:
     has: ClassVar = WEIGHTED
     intervals: Annotated[int, AtLeast(1)] = 5
     """Of the partition, which adapts to every image."""
+    rule: Literal["left", "right", "trapezoid"] = "left"
+    """The rectangles' height: left is a lower bound, right an upper one."""
 
     def reduction(self) -> Reduction:
         """The reduction of terms that the bound is."""
-        return bounds.thermodynamic(self.intervals)
+        return bounds.thermodynamic(self.intervals, rule=self.rule)
 
 
 AnyBound = Elbo | Iwae | Renyi | Ciwae | Miwae | Piwae | Tvo

@@ -169,7 +169,12 @@ def image_recipe(
         own = {
             "loss": lambda plan: loss_of(objective, model, plan, accumulate=config.accumulate),
             "bound": bound_of(objective, model),
-            "step": leading_step(objective, average=config.optimizer.average),
+            "step": leading_step(
+                objective,
+                batch_size=config.batch_size,
+                accumulate=config.accumulate,
+                average=config.optimizer.average,
+            ),
             "num_samples": objective.num_samples,
         }
     defaults = {

@@ -175,6 +175,8 @@ class Pixelcnn:
     """How many rows and columns back the first layer sees."""
     layers: Annotated[int, AtLeast(0)] = 3
     """The layers after the first, each of which sees one pixel further."""
+    maps: Annotated[int, AtLeast(1)] = 16
+    """Feature maps of every layer."""
 
     @property
     def needs(self) -> dict[str, set[str]]:
@@ -184,7 +186,7 @@ class Pixelcnn:
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
         local, pixels = self.condition == "local", likelihoods.AutoregressivePixels
-        outputs = pixels.parameters(shape, local=local, radius=self.radius, layers=self.layers)
+        outputs = pixels.parameters(shape, local=local, radius=self.radius, layers=self.layers, maps=self.maps)
         return (pixels if local else likelihoods.globally_conditioned(shape)), outputs
 
 

@@ -60,9 +60,14 @@ def loss_of(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int
         The loss.
 
     Raises:
-        RunError: the whole batch has to be at hand, and is not.
+        RunError: the whole batch, or all draws, have to be at hand, and are not; or the draws make no such groups.
     """
-    k, price = objective.num_samples, objective.price
+    k, price, groups = objective.num_samples, objective.price, getattr(objective.bound, "groups", 1)
+    if k % groups:
+        raise RunError(
+            f"--objective.num-samples {k} cannot be taken in --objective.bound.groups {groups} of one size: give a "
+            f"multiple of {groups}"
+        )
     if isinstance(price, FreeBits | Capacity):
         if accumulate > 1 or objective.remat is not None:
             raise RunError(
@@ -95,25 +100,38 @@ def bound_of(objective: PathObjective, model: VAE) -> Callable[[Key, Params, Any
 
 
 def leading_step(
-    objective: PathObjective, *, average: float | None
+    objective: PathObjective, *, batch_size: int, accumulate: int, average: float | None
 ) -> Callable[[Loss, optax.GradientTransformation, Plan], Step] | None:
     """The step that gives the encoder a lead, where the objective asks for one.
 
     Args:
         objective: of a configuration.
+        batch_size: of the run.
+        accumulate: the parts of a batch.
         average: the decay of the moving average of the params.
 
     Returns:
         (loss, optimizer, plan) -> the step; None for the usual one.
+
+    Raises:
+        RunError: the encoder cannot be given such parts of the batch.
     """
-    if not objective.encoder_steps:
+    parts = objective.encoder_steps
+    if not parts:
         return None
+    if accumulate > 1:
+        raise RunError(f"--objective.encoder-steps {parts} takes the batch in parts of its own: leave out --accumulate")
+    if batch_size % parts:
+        raise RunError(
+            f"--batch-size {batch_size} cannot be taken in --objective.encoder-steps {parts} parts of one size: give "
+            f"a multiple of {parts}"
+        )
 
     def step(loss: Loss, optimizer: optax.GradientTransformation, plan: Plan) -> Step:
         return make_leading_step(
             loss,
             optimizer,
-            num_encoder_steps=objective.encoder_steps,
+            num_encoder_steps=parts,
             until=objective.encoder_epochs * plan.steps_per_epoch,
             decay=average,
             shared=plan.shared,

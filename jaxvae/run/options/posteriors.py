@@ -12,7 +12,7 @@ from jaxvae.models import auxiliary_vae, hamiltonian_vae, semi_amortised
 from jaxvae.networks import Outputs
 from jaxvae.priors import Prior, standard_normal
 from jaxvae.run.options.parts import Parts
-from jaxvae.run.ranges import AtLeast
+from jaxvae.run.ranges import Above, AtLeast
 from jaxvae.types import Distribution, Shape
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
@@ -213,10 +213,12 @@ class Hamiltonian(OfReals):
     has: ClassVar = frozenset({"reals", "path", "mixable", "family"})
     steps: Annotated[int, AtLeast(1)] = 5
     """How many leapfrog steps a draw takes."""
+    step_size: Annotated[float, Above(0)] = 0.05
+    """Of each, at the start; it is learned."""
 
     def model(self, latent: int, parts: Parts, prior: Prior) -> VAE:
         """The model."""
-        return hamiltonian_vae(super().model(latent, parts, prior), num_leapfrog=self.steps)
+        return hamiltonian_vae(super().model(latent, parts, prior), num_leapfrog=self.steps, step_size=self.step_size)
 
 
 @dataclass(frozen=True)
@@ -225,10 +227,13 @@ class SemiAmortised(OfReals):
 
     steps: Annotated[int, AtLeast(1)] = 5
     """How many."""
+    step_size: Annotated[float, Above(0)] = 0.1
+    """Of each."""
 
     def model(self, latent: int, parts: Parts, prior: Prior) -> VAE:
         """The model."""
-        return semi_amortised(super().model(latent, parts, prior), num_steps=self.steps, draw=parts.draw)
+        begun = super().model(latent, parts, prior)
+        return semi_amortised(begun, num_steps=self.steps, step_size=self.step_size, draw=parts.draw)
 
 
 @dataclass(frozen=True)

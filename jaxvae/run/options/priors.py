@@ -39,10 +39,12 @@ class Mixture:
     needs: ClassVar = REALS
     components: Annotated[int, AtLeast(1)] = 500
     """How many."""
+    spread: Annotated[float, AtLeast(0)] = 1.0
+    """The standard deviation of their means at the start."""
 
     def of(self, latent: int, posterior: Any) -> Prior:
         """The prior of a model with this posterior."""
-        return normal_mixture((latent,), num_components=self.components)
+        return normal_mixture((latent,), num_components=self.components, spread=self.spread)
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,12 @@ class Vamp:
     needs: ClassVar = {"model.posterior": {"mixable"}}
     components: Annotated[int, AtLeast(1)] = 500
     """How many."""
+    learned_weights: bool = False
+    """Learn the weights of the mixture; otherwise all are the same."""
 
     def of(self, latent: int, posterior: Any) -> Prior:
         """The prior of a model with this posterior."""
-        return vamp_prior(num_components=self.components)
+        return vamp_prior(num_components=self.components, learned_weights=self.learned_weights)
 
 
 @dataclass(frozen=True)
