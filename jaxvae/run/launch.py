@@ -21,7 +21,7 @@ from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import history
 from jaxvae.run.folder import about as about_file
-from jaxvae.run.folder import config_file, lock
+from jaxvae.run.folder import config_file, fingerprint, lock
 from jaxvae.run.folder.files import write_json
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
@@ -182,6 +182,8 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
 
     def begin() -> tuple[Dataset, Recipe]:
         dataset = kind.data(config)
+        if options.resume and hosts.is_first():
+            fingerprint.check(place, dataset)
         return dataset, recipe_of(kind, config, dataset)
 
     dataset, recipe = hosts.together(begin)
@@ -199,8 +201,9 @@ def _begun(kind: Kind, options: Any, config: Any, place: Path, dataset: Dataset,
         if not options.resume:
             if (place / "config.json").exists():
                 raise RunError(f"{place} was begun by another process at the same time: give another --name")
+            # A folder with a config.json is a run: it tells what it was begun on, which --resume never rewrites.
+            about_file.write(about(dataset), place / "about.json", fingerprint.fingerprint(dataset))
             config_file.write(kind, config, place / "config.json", command=line)
-        about_file.write(about(dataset), place / "about.json")
         print(f"{dataset.name}: {dataset.train.size:,} training examples; the run is {place}", flush=True)
         yield
 
@@ -295,7 +298,7 @@ def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
         return options.runs / f"{data}-{kind.name}-{time.strftime('%Y%m%d-%H%M%S')}", config
     place = options.runs / options.name
     there = {path.name for path in place.iterdir()} if place.is_dir() else set()
-    killed_at_its_start = lock.NAME in there and there <= {lock.NAME, "config.json.tmp"}
+    killed_at_its_start = lock.NAME in there and there <= lock.BEFORE_A_RUN
     if not place.exists() or killed_at_its_start:
         if options.resume:
             raise RunError(f"there is no run {place} to resume; there are {_names(options.runs)}")

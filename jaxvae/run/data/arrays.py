@@ -1,5 +1,6 @@
 """One array per file on disk: written whole or not at all, read by memory map."""
 
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -7,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+LARGE = 2**26  # bytes: a larger array lies on disk, from where training can stream it
 
 
 def read(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray | None:
@@ -64,6 +67,33 @@ def written(path: Path, shape: tuple[int, ...], dtype: np.dtype | type) -> Itera
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def room(shape: tuple[int, ...], dtype: np.dtype | type, folder: Path) -> np.ndarray:
+    """An array to fill: in memory, or where it is large, in a file without a name that ends with the process.
+
+    Args:
+        shape: of the array.
+        dtype: of the array.
+        folder: where such a file lies; it is made.
+
+    Returns:
+        The array.
+
+    Raises:
+        OSError: there is no room.
+
+    Example:
+        >>> room((2, 3), np.uint8, Path(".")).shape
+        (2, 3)
+    """
+    if math.prod(shape) * np.dtype(dtype).itemsize <= LARGE:
+        return np.empty(shape, dtype)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".room.") as file:
+        array = np.memmap(file, dtype, mode="w+", shape=shape)
+        _reserve(Path(file.name))
+        return array
 
 
 def _reserve(path: Path) -> None:

@@ -1,7 +1,11 @@
 """The four ways in which grey images become binary ones, or do not."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
+from jaxvae.run.data import arrays
 from jaxvae.run.data.dataset import DataError, Dataset, Split
 
 WAYS = ("none", "static", "dynamic", "threshold")
@@ -31,7 +35,7 @@ def check(name: str, binarize: str) -> None:
         )
 
 
-def binarized(dataset: Dataset, binarize: str) -> Dataset:
+def binarized(dataset: Dataset, binarize: str, folder: Path = Path()) -> Dataset:
     """The data set with its pixels binarised.
 
     - "none" leaves the grey values;
@@ -45,34 +49,48 @@ def binarized(dataset: Dataset, binarize: str) -> Dataset:
     Args:
         dataset: with images [N, H, W, C].
         binarize: one of `WAYS`.
+        folder: where binary images lie that are too large for memory, in a file that ends with the process.
 
     Returns:
         The data set; binary images are uint8, 0 or 255, so that dividing by 255 gives {0, 1}.
+
+    Raises:
+        DataError: there is no room for them on the disk.
     """
     if binarize in ("none", "dynamic") or dataset.name == "binarized_mnist":
         return dataset
-    change = _threshold if binarize == "threshold" else _static
-    return dataset._replace(
-        train=change(dataset.train, 0),
-        valid=None if dataset.valid is None else change(dataset.valid, 1),
-        test=change(dataset.test, 2),
-    )
+    draw = _threshold if binarize == "threshold" else _static
+    try:
+        return dataset._replace(
+            train=_changed(dataset.train, draw(0), folder),
+            valid=None if dataset.valid is None else _changed(dataset.valid, draw(1), folder),
+            test=_changed(dataset.test, draw(2), folder),
+        )
+    except OSError as error:
+        raise DataError(
+            f"{dataset.name} cannot be binarised in {folder} ({error}): make room, or choose another folder with "
+            "folder= or JAXVAE_DATA."
+        ) from error
 
 
-def _threshold(split: Split, part: int) -> Split:
-    half = 127 if split.examples.dtype == np.uint8 else 0.5  # above 127 of 255 is above 0.5
-    return split._replace(examples=np.where(split.examples > half, np.uint8(255), np.uint8(0)))
-
-
-def _static(split: Split, part: int) -> Split:
-    random = np.random.RandomState([_SEED, part])
-    binary = np.empty(split.examples.shape, np.uint8)
+def _changed(split: Split, one: Callable[[np.ndarray], np.ndarray], folder: Path) -> Split:
+    """The split with each of its images binarised, some at a time, in their order."""
+    binary = arrays.room(split.examples.shape, np.uint8, folder)
     for start in range(0, len(binary), _ROWS):
-        grey = split.examples[start : start + _ROWS]
-        if grey.dtype == np.uint8:
-            # A number of 0..254 is below x in 0..255 with probability x / 255, exactly.
-            one = random.randint(0, 255, grey.shape, np.uint8) < grey
-        else:
-            one = random.random_sample(grey.shape) < grey
-        binary[start : start + _ROWS] = np.where(one, 255, 0)
+        binary[start : start + _ROWS] = np.where(one(split.examples[start : start + _ROWS]), 255, 0)
     return split._replace(examples=binary)
+
+
+def _threshold(part: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda grey: grey > (127 if grey.dtype == np.uint8 else 0.5)  # above 127 of 255 is above 0.5
+
+
+def _static(part: int) -> Callable[[np.ndarray], np.ndarray]:
+    random = np.random.RandomState([_SEED, part])
+
+    def one(grey: np.ndarray) -> np.ndarray:
+        if grey.dtype == np.uint8:  # a number of 0..254 is below x in 0..255 with probability x / 255, exactly
+            return random.randint(0, 255, grey.shape, np.uint8) < grey
+        return random.random_sample(grey.shape) < grey
+
+    return one

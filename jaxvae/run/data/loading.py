@@ -67,7 +67,7 @@ def load(
     elif Path(name).expanduser().is_file():
         from jaxvae.run.data.own_arrays import own_arrays
 
-        dataset = own_arrays(Path(name).expanduser(), split)
+        dataset = own_arrays(Path(name).expanduser(), split, place)
     else:
         close = difflib.get_close_matches(name, STANDARD, n=1)
         meant = f"did you mean {close[0]!r}, " if close else ""
@@ -75,7 +75,7 @@ def load(
             f"There is no data set {name!r}: {meant}or one of {', '.join(STANDARD)}, tfds:NAME, a .npy or .npz file "
             "or a folder of images?"
         )
-    return binarization.binarized(dataset, binarize)
+    return binarization.binarized(dataset, binarize, place / "arrays")
 
 
 def _standard(name: str, split: str | None, source: Path | None, folder: Path) -> Dataset:

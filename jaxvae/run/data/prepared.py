@@ -10,7 +10,7 @@ from tensorflow_datasets.core import read_only_builder
 
 from jaxvae.run.data import arrays
 from jaxvae.run.data.dataset import DataError, Dataset, Split
-from jaxvae.run.data.own_splits import NAME, check_split, shuffled
+from jaxvae.run.data.own_splits import NAME, check_split, split_up
 from jaxvae.run.data.preparation import write
 
 
@@ -48,9 +48,8 @@ def prepared(name: str, split: str | None, source: Path | None, folder: Path) ->
         valid = stored["validation"] if len(parts) == 3 else None
         return Dataset(name, known, stored["train"], valid, stored[parts[-1]])
     images, labels = stored["train"]
-    shares = (Split(images[rows], None if labels is None else labels[rows]) for rows in shuffled(len(images), name))
-    train, valid, test = shares
-    return Dataset(name, known, train, valid, test)
+    kept = _place(builder, folder) / f"train-images-{NAME.replace('/', '-')}.npy"
+    return split_up(name, name, images, labels, kept=kept)
 
 
 def _builder(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
@@ -86,10 +85,7 @@ def _stored(
     labelled: bool,
     folder: Path,
 ) -> Split:
-    # Its own folder for each place and each preparation of it.
-    info = (Path(builder.data_dir) / "dataset_info.json").read_bytes()
-    fingerprint = hashlib.sha256(str(builder.data_dir).encode() + info).hexdigest()[:16]
-    place = folder / "arrays" / "tfds" / f"{builder.name}-{fingerprint}"
+    place = _place(builder, folder)
     shape = (builder.info.splits[part].num_examples, *shape)
 
     def read() -> Split | None:
@@ -115,3 +111,10 @@ def _stored(
     if stored is None:
         raise DataError(f"The arrays in {place} cannot be read back: delete that folder and run again.")
     return stored
+
+
+def _place(builder: tfds.core.DatasetBuilder, folder: Path) -> Path:
+    """A folder of its own for each place and each preparation of it."""
+    info = (Path(builder.data_dir) / "dataset_info.json").read_bytes()
+    fingerprint = hashlib.sha256(str(builder.data_dir).encode() + info).hexdigest()[:16]
+    return folder / "arrays" / "tfds" / f"{builder.name}-{fingerprint}"

@@ -1,6 +1,8 @@
 """What a run's data looks like, as JSON: `about.json` of a run folder."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,15 @@ from jaxvae.run.recipe import About
 LEAF = {"shape", "dtype"}
 
 
-def write(about: About, path: Path) -> None:
+def write(about: About, path: Path, data: Mapping[str, Any] | None = None) -> None:
     """Write `about.json`, as a whole or not at all.
 
     Args:
         about: what the data looks like.
         path: the file.
+        data: which data it is, its `fingerprint`.
     """
-    write_json(path, {"example": _to_json(about.example), "facts": dict(about.facts)})
+    write_json(path, {"example": _to_json(about.example), "facts": dict(about.facts), "data": data})
 
 
 def read(path: Path) -> About:
@@ -36,10 +39,31 @@ def read(path: Path) -> About:
     Raises:
         RunError: the file is missing, or no such file.
     """
+    with _read(path) as values:
+        return About(_from_json(values["example"]), dict(values["facts"]))
+
+
+def data(path: Path) -> Mapping[str, Any] | None:
+    """The fingerprint of the data that a run was begun on.
+
+    Args:
+        path: of `about.json`.
+
+    Returns:
+        The fingerprint; None where the file has none.
+
+    Raises:
+        RunError: the file is missing, or no such file.
+    """
+    with _read(path) as values:
+        return values.get("data")
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[Any]:
     try:
-        values = json.loads(path.read_text())
-        return About(_from_json(values["example"]), values["facts"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        yield json.loads(path.read_text())
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(f"{path.parent} is no complete run folder: {path.name} cannot be read ({error})") from None
 
 

@@ -9,6 +9,12 @@ from jaxvae.run import RunError
 from jaxvae.run.data import arrays
 
 NAME = "lock"
+BEFORE_A_RUN = {
+    NAME,
+    "about.json.tmp",
+    "about.json",
+    "config.json.tmp",
+}  # all that one killed at its start has
 
 
 @contextmanager

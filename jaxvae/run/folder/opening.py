@@ -9,8 +9,9 @@ import numpy as np
 from jaxvae.model import VAE
 from jaxvae.run import RunError
 from jaxvae.run.course import Course
+from jaxvae.run.data import Dataset
 from jaxvae.run.folder import about as about_file
-from jaxvae.run.folder import config_file
+from jaxvae.run.folder import config_file, fingerprint
 from jaxvae.run.folder.checkpoints import Checkpoints
 from jaxvae.run.patience import Progress
 from jaxvae.run.recipe import About, Kind, Recipe
@@ -82,6 +83,24 @@ def open_run(folder: str | Path, *, seed: int = 0, kind: Kind | None = None) -> 
     if config.num_seeds > 1:
         params = jax.tree.map(lambda leaf: leaf[seed], params)
     return Run(folder, kind, config, about, recipe, params, int(np.ravel(progress.state.step)[0]))
+
+
+def data_of(run: Run) -> Dataset:
+    """The data that a run was begun on.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Its data.
+
+    Raises:
+        RunError: what lies there now is other data.
+        DataError: it cannot be read.
+    """
+    dataset = run.kind.data(run.config)
+    fingerprint.check(run.folder, dataset)
+    return dataset
 
 
 def _latest(folder: Path, recipe: Recipe, course: Course, num_steps: int) -> Progress:

@@ -1,0 +1,340 @@
+"""A person's own images and tables, in every form that people have them in: read as they are meant, or refused."""
+
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from jaxvae.run.data import DataError
+from jaxvae.run.data.loading import load
+
+REPOSITORY = Path(__file__).parents[2]
+IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 5), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _prepared_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXVAE_DATA", str(tmp_path / "prepared"))
+
+
+def paint(folder, images, suffix=".png", **options):
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:03}{suffix}", **options)
+    return folder
+
+
+# --- which images train
+
+
+@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "testing")])
+def test_folders_called_train_val_and_test_are_the_split(tmp_path, names):
+    for name, images in zip(names, (IMAGES[:20], IMAGES[20:23], IMAGES[23:25]), strict=True):
+        paint(tmp_path / "own" / name, images)
+    data = load(str(tmp_path / "own"))
+    assert data.split == "train/valid/test"
+    assert data.train.labels is None
+    for split, images in ((data.train, IMAGES[:20]), (data.valid, IMAGES[20:23]), (data.test, IMAGES[23:25])):
+        np.testing.assert_array_equal(split.examples[..., 0], images)
+    with pytest.raises(DataError, match="choose train/valid/test"):
+        load(str(tmp_path / "own"), split="80/10/10")
+
+
+def test_classes_lie_in_the_parts_and_have_one_number_in_all_of_them(tmp_path):
+    """The test set has no `bird`, and its `dog` is still number 2."""
+    own = tmp_path / "own"
+    for number, kind in enumerate(("bird", "cat", "dog")):
+        paint(own / "train" / kind, IMAGES[number * 4 : number * 4 + 4])
+    paint(own / "test" / "cat", IMAGES[12:14])
+    paint(own / "test" / "dog", IMAGES[14:17])
+    data = load(str(own))
+    assert (data.split, data.valid) == ("train/test", None)
+    np.testing.assert_array_equal(data.train.labels, np.repeat([0, 1, 2], 4))
+    np.testing.assert_array_equal(data.test.labels, [1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(data.test.examples[..., 0], IMAGES[12:17])
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for kind in ("bus", "train"):
+        paint(tmp_path / "own" / kind, IMAGES[:10])
+    data = load(str(tmp_path / "own"))
+    assert data.split == "80/10/10"
+    assert set(data.train.labels) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("folders", "sentence"),
+    [
+        (("train", "val"), "holds the parts train, val and none called test"),
+        (("val", "test"), "and none called train"),
+        (("train", "test", "extra"), "holds extra beside the parts train, test"),
+        (("train", "test", "."), "holds 000.png beside the parts train, test"),
+        (("train", "val", "valid", "test"), "holds val and valid, the same part twice"),
+    ],
+)
+def test_parts_that_are_no_split_are_refused(tmp_path, folders, sentence):
+    for folder in folders:
+        paint(tmp_path / "own" / folder, IMAGES[:5])
+    with pytest.raises(DataError, match=sentence):
+        load(str(tmp_path / "own"))
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_arrays_called_val_validate(tmp_path, name):
+    content = {"train": IMAGES[:20], "test": IMAGES[20:25], name: IMAGES[25:], f"{name}_labels": np.arange(15)}
+    np.savez(tmp_path / "own.npz", **content)
+    data = load(str(tmp_path / "own.npz"))
+    assert data.split == "train/valid/test"
+    np.testing.assert_array_equal(data.valid.examples[..., 0], IMAGES[25:])
+    np.testing.assert_array_equal(data.valid.labels, np.arange(15))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"images": IMAGES, "label": np.arange(40)}, "holds label beside images, .* call it one of images, labels"),
+        ({"x": IMAGES, "images": IMAGES}, "holds x beside images"),
+        ({"train": IMAGES, "test": IMAGES, "y_train": np.arange(40)}, "holds y_train beside train, test"),
+        ({"train": IMAGES, "test": IMAGES, "val": IMAGES, "valid": IMAGES}, "valid and val, the same part twice"),
+    ],
+)
+def test_an_array_of_another_name_is_not_passed_over(tmp_path, content, sentence):
+    np.savez(tmp_path / "own.npz", **content)
+    with pytest.raises(DataError, match=sentence):
+        load(str(tmp_path / "own.npz"))
+
+
+# --- the axes of an array
+
+
+@pytest.mark.parametrize("shape", [(40, 3, 32, 32), (40, 1, 28, 28), (40, 4, 6, 9)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_channels_before_rows_are_refused(tmp_path, shape, dtype):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.save(tmp_path / "own.npy", images if dtype == np.uint8 else images / np.float32(255))
+    expected = f"{shape[3]} channels, {shape[1]} pixels high: .*moveaxis.images, 1, -1. where these are {shape[2]} x"
+    with pytest.raises(DataError, match=expected):
+        load(str(tmp_path / "own.npy"))
+    np.savez(tmp_path / "own.npz", train=images, test=images)
+    with pytest.raises(DataError, match=f"train in .*own.npz has the shape .*{expected}"):
+        load(str(tmp_path / "own.npz"))
+
+
+@pytest.mark.parametrize(
+    "shape", [(40, 32, 32, 3), (40, 8, 8, 13), (40, 3, 32, 1), (40, 64, 1, 6), (40, 4, 4, 64), (40, 3, 3, 3)]
+)
+def test_axes_that_stand_where_they_belong_are_taken(tmp_path, shape):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    assert load(str(tmp_path / "own.npy")).train.examples.shape == (32, *shape[1:])
+
+
+def test_one_colour_image_is_no_set_of_grey_ones(tmp_path):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8))
+    with pytest.raises(DataError, match=r"64 grey images, 3 pixels wide, .* one image in colour: .*\[64, 48, 3, 1\]"):
+        load(str(tmp_path / "own.npy"))
+
+
+# --- folders of images: which way up, which files
+
+
+UPRIGHT = {  # the orientation that EXIF states -> the stored pixels as people see them
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_images_are_turned_upright(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    own = paint(tmp_path / "own", IMAGES[:10], suffix, exif=exif)
+    upright = np.stack([UPRIGHT[orientation](image) for image in IMAGES[:10]])
+    for number, image in enumerate(upright):  # beside others, that were held so
+        Image.fromarray(np.ascontiguousarray(image)).save(own / f"upright-{number}{suffix}")
+    data = load(str(own))
+    rows = np.random.RandomState(0).permutation(20)
+    images = np.concatenate([data.train.examples, data.valid.examples, data.test.examples])[np.argsort(rows)]
+    np.testing.assert_array_equal(images[:10, ..., 0], upright)
+    np.testing.assert_array_equal(images[10:, ..., 0], upright)
+
+
+def test_a_photograph_held_sideways_is_turned_too(tmp_path):
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:, 16:] = 255  # bright on the right; upright, with orientation 6, below
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(tmp_path / "own", [stored] * 10, ".jpg", exif=exif)
+    images = load(str(tmp_path / "own")).train.examples
+    assert images.shape == (8, 32, 16, 1)
+    assert images[:, :16].max() < 50 < 200 < images[:, 16:].min()
+
+
+def damaged(file, how):
+    """The same file with a fault in it."""
+    image = Image.open(file)
+    if how == "a long text":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("comment", "x" * 3_000_000, zip=True)
+        image.save(file, pnginfo=texts)
+    elif how == "a bomb":
+        Image.new("1", (20_000, 20_000)).save(file)
+    else:
+        content = file.read_bytes()
+        where = content.index(b"IDAT")
+        file.write_bytes(content[: where + 12] + b"\xff" * 8 + content[where + 20 :])
+
+
+@pytest.mark.parametrize("how", ["a long text", "a bomb", "other bytes"])
+def test_whatever_is_wrong_in_a_file_is_told_with_its_name(tmp_path, how):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", how)
+    with pytest.raises(DataError, match=r"007.png (cannot be decoded|is not a PNG)"):
+        load(str(own))
+    assert not list((tmp_path / "prepared").rglob("*.npy"))
+
+
+def test_at_the_command_line_a_bad_file_is_one_sentence(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", "a long text")
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxvae", "data", str(own)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error: {own / '007.png'} cannot be decoded" in done.stderr
+
+
+def test_an_archive_with_damaged_bytes_is_told_with_its_name(tmp_path):
+    place = tmp_path / "own.npz"
+    np.savez_compressed(place, images=IMAGES)
+    content = place.read_bytes()
+    for first in range(60, len(content) - 200, 97):
+        place.write_bytes(content[:first] + b"\xff\x00\xff\x00" + content[first + 4 :])
+        with pytest.raises(DataError, match=r"own.npz (cannot be read|holds)"):
+            load(str(place))
+
+
+# --- large arrays stay on disk
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Arrays above 10 kB are large; NumPy tells tracemalloc what it takes."""
+    monkeypatch.setattr("jaxvae.run.data.arrays.LARGE", 10_000)
+    monkeypatch.setattr("jaxvae.run.data.own_splits.CHUNK", 100_000)
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def of_all(data):
+    """All images in the order of the file."""
+    images = np.concatenate([data.train.examples, data.valid.examples, data.test.examples])
+    return images[np.argsort(np.random.RandomState(0).permutation(len(images)))]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_of_ones_own_is_never_in_memory(tmp_path, large, dtype, order):
+    images = np.random.default_rng(0).integers(0, 256, (5000, 28, 28), np.uint8)
+    images = images if dtype == np.uint8 else (images / dtype(255)).astype(dtype)
+    np.save(tmp_path / "own.npy", np.asarray(images, order=order))
+    tracemalloc.reset_peak()
+    before = tracemalloc.get_traced_memory()[0]
+    data = load(str(tmp_path / "own.npy"))
+    assert tracemalloc.get_traced_memory()[1] - before < 1_000_000  # of 3.9 million to 31 million bytes
+    assert isinstance(data.train.examples, np.memmap)
+    assert data.train.examples.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+    np.testing.assert_array_equal(of_all(data)[..., 0], images.astype(data.train.examples.dtype))
+
+    kept = list((tmp_path / "prepared").rglob("*.npy"))
+    load(str(tmp_path / "own.npy"))
+    assert list((tmp_path / "prepared").rglob("*.npy")) == kept  # made once
+    np.save(tmp_path / "own.npy", images[:1000])
+    np.testing.assert_array_equal(of_all(load(str(tmp_path / "own.npy")))[..., 0], of_all(data)[:1000, ..., 0])
+
+
+@pytest.mark.parametrize("way", ["static", "threshold"])
+def test_large_images_are_binarised_on_disk_and_as_in_memory(tmp_path, large, way, monkeypatch):
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (5000, 28, 28), np.uint8))
+    data = load(str(tmp_path / "own.npy"), binarize=way)
+    assert isinstance(data.train.examples, np.memmap)
+    files = {path for path in (tmp_path / "prepared").rglob("*") if path.is_file()}
+    assert {path.suffix for path in files} == {".npy"}  # nothing but the shuffled array has a name
+    monkeypatch.setattr("jaxvae.run.data.arrays.LARGE", 10**9)
+    small = load(str(tmp_path / "own.npy"), binarize=way)
+    assert not isinstance(small.train.examples, np.memmap)
+    np.testing.assert_array_equal(of_all(small), of_all(data))
+
+
+def test_without_room_on_the_disk_it_is_a_sentence(tmp_path, large, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    np.save(tmp_path / "own.npy", np.random.default_rng(0).integers(0, 256, (500, 28, 28), np.uint8))
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(DataError, match=r"own-.*.npy cannot be written .*No space left.*: make room"):
+        load(str(tmp_path / "own.npy"))
+    monkeypatch.undo()
+
+
+# --- no picture is missed without a word
+
+
+def test_images_of_every_form_are_read(tmp_path, capfd):
+    own = tmp_path / "own"
+    forms = [".png", ".webp", ".TIFF", ".tif", ".bmp", ".gif", ".pgm"]
+    for suffix in forms:
+        paint(own / suffix[1:].lower(), IMAGES[:3], suffix, **({"lossless": True} if suffix == ".webp" else {}))
+    data = load(str(own))
+    images, labels = of_all(data), np.concatenate([data.train.labels, data.valid.labels, data.test.labels])
+    assert sorted(labels) == sorted([*range(7)] * 3)
+    for image in images:
+        assert any(np.array_equal(image, np.repeat(one[..., None], 3, axis=2)) for one in IMAGES[:3])
+    assert "note" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["cats/a.heic", "cats/b.HEIC"], r"holds cats/a.heic and 1 more such, which cannot be read here"),
+        (["cats/black/a.png"], r"cats/black holds images below .*cats, where a class is one folder"),
+        (["dogs/old/rex/a.png"], r"dogs/old holds images below .*dogs"),
+    ],
+)
+def test_pictures_that_would_be_missed_are_refused(tmp_path, files, sentence):
+    own = paint(tmp_path / "own" / "cats", IMAGES[:20]).parent
+    paint(own / "dogs", IMAGES[20:])
+    for file in files:
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(IMAGES[0]).save(own / file, "PNG")
+    with pytest.raises(DataError, match=sentence):
+        load(str(own))
+
+
+def test_several_pictures_in_one_file_are_refused(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    pages = [Image.fromarray(image) for image in IMAGES[:3]]
+    pages[0].save(own / "pages.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"pages.tif holds 3 pictures"):
+        load(str(own))
+
+
+def test_other_files_are_passed_over_and_named_and_hidden_ones_are_not(tmp_path, capfd):
+    own = paint(tmp_path / "own", IMAGES[:20])
+    for name in (".DS_Store", ".thumbnails/a.heic", "labels.csv", "readme.txt"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text("")
+    assert load(str(own)).train.size == 16
+    assert f"note: {own} holds labels.csv and 1 more such, passed over as no image" in capfd.readouterr().err
