@@ -58,7 +58,11 @@ def test_the_linear_vae_comes_to_its_known_optimum():
 
 @pytest.mark.parametrize(
     ("optimizer", "moved"),
-    [(optax.lion(0.01, weight_decay=0.0), 0.01), (optax.chain(optax.clip(1.0), optax.sign_sgd(0.02)), 0.02), (optax.sgd(0.0), 0.0)],
+    [
+        (optax.lion(0.01, weight_decay=0.0), 0.01),
+        (optax.chain(optax.clip(1.0), optax.sign_sgd(0.02)), 0.02),
+        (optax.sgd(0.0), 0.0),
+    ],
     ids=["lion", "chain", "still"],
 )
 def test_any_optimizer_takes_its_own_step(optimizer, moved):
