@@ -16,7 +16,7 @@ from jaxvae.model import VAE
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.recipe import Recipe
-from jaxvae.run.train import Trained, check_size, train
+from jaxvae.run.train import Trained, train
 from jaxvae.types import Array, Key, Params
 
 
@@ -85,13 +85,16 @@ def fit(
     """
     if patience is not None and valid is None:
         raise ValueError(f"patience={patience} watches held-out examples: give some as valid=")
+    if training.num_examples(xs) < batch_size:
+        raise ValueError(
+            f"{training.num_examples(xs)} examples do not fill a batch of {batch_size}: give a smaller batch_size"
+        )
     recipe = recipe_of(
         model, xs, bound=bound, num_samples=num_samples, loss=loss, params=params, extra=extra, prepare=prepare
     )
     chosen = optax.adam(1e-3) if optimizer is None else optimizer
     course = Course(key, epochs, batch_size, lambda num_steps: chosen, patience=patience)
     dataset = Dataset("arrays", "given", Split(xs), None if valid is None else Split(valid), Split(()))
-    check_size(course, dataset)
     trained = train(recipe, course, dataset, show="training" if show else None)
     return trained.params, history_of(trained)
 

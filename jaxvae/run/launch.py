@@ -22,7 +22,7 @@ from jaxvae.run.data import Dataset
 from jaxvae.run.figures import history
 from jaxvae.run.folder import about as about_file
 from jaxvae.run.folder import config_file, fingerprint, lock
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import finite, write_json
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
 from jaxvae.run.options.words import PHRASES
@@ -230,14 +230,14 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
         "devices": len(devices),
         "processes": jax.process_count(),
         "wall_seconds": trained.seconds,
-        "examples_per_second": _finite(trained.examples_per_second),
+        "examples_per_second": trained.examples_per_second,
     }
     if course.patience is not None:
         protocol |= {"patience": course.patience, "best_epoch": trained.best_epoch}
     result = evaluate.result(recipe, course, trained.params, dataset, asked, protocol=protocol)
     if not hosts.is_first():
         return 0
-    write_json(place / "result.json", result)
+    write_json(place / "result.json", finite(result))
     figures = place / "figures"
     figures.mkdir(exist_ok=True)
     history.draw(place)
@@ -247,10 +247,6 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
     _print_result(result)
     print(f"report: {page}")
     return 0
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
 
 
 def _devices(options: Any, config: Any) -> list[jax.Device]:
@@ -295,7 +291,8 @@ def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
         if options.resume:
             raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
         data = Path(config.data.name).stem.replace(":", "-")
-        return options.runs / f"{data}-{kind.name}-{time.strftime('%Y%m%d-%H%M%S')}", config
+        words = filter(None, (data, kind.name, time.strftime("%Y%m%d-%H%M%S")))
+        return options.runs / "-".join(words), config
     place = options.runs / options.name
     there = {path.name for path in place.iterdir()} if place.is_dir() else set()
     killed_at_its_start = lock.NAME in there and there <= lock.BEFORE_A_RUN
