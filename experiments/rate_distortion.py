@@ -110,6 +110,7 @@ def main(options: Options) -> int | None:
         "dataset": dataset.name,
         "split": dataset.split,
         **{name: said for name, said in recipe.protocol.items() if name != "price"},
+        "latent": options.model.latent,
         "draws": options.num_samples,
         "seeds": settings.seeds,
         "standard_error": "over seeds",
