@@ -190,7 +190,7 @@ def _draw_completions(runs: dict[str, Run], key: Key, xs: Array) -> str:
         return np.asarray(decode(of_run.model, of_run.params, codes, finish))
 
     rows = [("visible", np.where(visible, np.asarray(seen), 0.5))]
-    rows += [("without a latent variable", means(baseline, key)) for baseline in baselines]
+    rows += [("no latent variable", means(baseline, key)) for baseline in baselines]
     rows += [(f"completion {i + 1}", means(run, k)) for i, k in enumerate(jax.random.split(key, DRAWN))]
     rows += [("the image", np.asarray(xs))]
     labelled_rows(
