@@ -14,6 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from jaxvae.run import RunError
+from jaxvae.run.folder.files import finite
 
 FLUSHED_EVERY = 5.0  # seconds, for TensorBoard: a flush waits for the disk
 
@@ -31,7 +32,7 @@ class Log:
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read(folder) if row["step"] <= step]
         beside = self._path.with_suffix(".tmp")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        beside.write_text("".join(json.dumps(finite(row)) + "\n" for row in kept))
         os.replace(beside, self._path)
         self._file = self._path.open("a")
         # Not tensorboardX's SummaryWriter: its thread dies when the disk is full, and training waits for it forever.
@@ -53,7 +54,7 @@ class Log:
             RunError: it cannot be written, because the disk is full for instance.
         """
         with self._writing():
-            self._file.write(json.dumps(row) + "\n")
+            self._file.write(json.dumps(finite(row)) + "\n")
             self._file.flush()
             for name, value in row.items():
                 if name != "step":

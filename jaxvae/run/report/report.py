@@ -4,6 +4,7 @@ It is made from what lies in the run's folder, so it can be made again at any ti
 added sections.
 """
 
+import math
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
@@ -108,6 +109,8 @@ def _numbers(result: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, fl
             yield from _numbers(value, f"{prefix}{key}_")
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(ERROR):
             yield prefix + key, value, result.get(key + ERROR)
+        elif value is None and key in result.get("units", {}):
+            yield prefix + key, math.nan, None
 
 
 def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> str:
