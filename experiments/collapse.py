@@ -24,7 +24,7 @@ from jaxvae.run import RunError, launch
 from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.folder import opening
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen, spread
 from jaxvae.run.options import likelihoods, prices, priors
 from jaxvae.run.options.images import Images
@@ -115,7 +115,7 @@ def main(options: Options) -> int | None:
         of_seeds = [measured(place / name, options.examples, seed) for seed in range(options.num_seeds)]
         rows.append({"remedy": remedy} | {column: [of_seed[column] for of_seed in of_seeds] for column in COLUMNS})
     stored = {"rows": rows, "protocol": _protocol(options, time.monotonic() - began)}
-    write_json(place / "result.json", stored)
+    write_result(place / "result.json", stored)
     draw(place / "collapse.png", rows)
     page = study.write(
         place,

@@ -26,7 +26,7 @@ from jaxvae.run import RunError, launch
 from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.figures import images as run_images
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen, even_rows
 from jaxvae.run.options import likelihoods
 from jaxvae.run.options.images import Images, image_recipe
@@ -137,7 +137,7 @@ def main(options: Options) -> int | None:
         name: {"psnr": measured[0], "psnr_standard_error": measured[1]}
         for name, measured in (numbers | {"gain of the denoising VAE": gain}).items()
     }
-    write_json(place / "result.json", result | {"protocol": protocol})
+    write_result(place / "result.json", result | {"protocol": protocol})
     chosen = even_rows(len(clean), 14)
     title = f"Denoising {dataset.name}: {options.noise.replace('-', ' ')}, {options.amount:g}"
     draw(

@@ -29,7 +29,7 @@ from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import images as run_images
 from jaxvae.run.figures.rows import labelled_rows
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen, even_rows
 from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.options.images import Images, image_recipe, parts_of
@@ -113,7 +113,7 @@ def main(options: Options) -> int | None:
     labels = np.asarray(dataset.test.labels)
     measured = {name: _measured(made, images["test images"], labels, features, judge) for name, made in images.items()}
     protocol = _protocol(options, usual, dataset, spread)
-    write_json(place / "result.json", {"images": measured, "protocol": protocol})
+    write_result(place / "result.json", {"images": measured, "protocol": protocol})
     chosen = even_rows(len(xs), SHOWN)
     labelled_rows(
         place / "perceptual.png",

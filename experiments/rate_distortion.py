@@ -32,7 +32,7 @@ from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import device_name
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen
 from jaxvae.run.options.images import Images
 from jaxvae.run.ranges import AtLeast, check_ranges
@@ -123,7 +123,7 @@ def main(options: Options) -> int | None:
     }
     rows = [row(index, beta, points) for index, beta in enumerate(betas)]
     chosen = to_dict(options)
-    write_json(place / "result.json", {"points": rows, "protocol": protocol, "configuration": chosen})
+    write_result(place / "result.json", {"points": rows, "protocol": protocol, "configuration": chosen})
     draw(place / "rate_distortion.png", np.array(betas), points, dataset.name)
     _print(rows, protocol)
     page = study.write(

@@ -17,7 +17,7 @@ from jaxvae.run import RunError
 from jaxvae.run.choice import to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data.columns import Table, read_table, write_table
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.report import study
 from jaxvae.run.scikit import VAEEstimator
 
@@ -123,7 +123,7 @@ def main(options: Options) -> None:
         "seed": options.seed,
         "standard_error": "over rows",
     }
-    write_json(place / "result.json", numbers | {"protocol": protocol})
+    write_result(place / "result.json", numbers | {"protocol": protocol})
     draw(place / "table.png", table, codes, scores, held_out, new_rows, estimator.elbo_curve_)
     page = study.write(
         place,

@@ -22,7 +22,7 @@ from jaxvae.run.data import Dataset
 from jaxvae.run.figures import history
 from jaxvae.run.folder import about as about_file
 from jaxvae.run.folder import config_file, fingerprint, lock
-from jaxvae.run.folder.files import finite, write_json
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
 from jaxvae.run.options.words import PHRASES
@@ -237,7 +237,7 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
     result = evaluate.result(recipe, course, trained.params, dataset, asked, protocol=protocol)
     if not hosts.is_first():
         return 0
-    write_json(place / "result.json", finite(result))
+    write_result(place / "result.json", result)
     figures = place / "figures"
     figures.mkdir(exist_ok=True)
     history.draw(place)
@@ -321,5 +321,5 @@ def _print_result(result: dict[str, Any]) -> None:
     print(f"{protocol['dataset']}, {protocol['split']}, test set:")
     for name, unit in result["units"].items():
         error = result[f"{name}_standard_error"]
-        spread = "" if error is None else f" ± {error:.2f}"
+        spread = f" ± {error:.2f}" if error is not None and np.isfinite(error) else ""
         print(f"  {report.label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")

@@ -1,16 +1,25 @@
 """A person's own images and tables, in every form that people have them in: read as they are meant, or refused."""
 
+import json
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from jaxvae.recipes import plain
+from jaxvae.run import launch, measures
 from jaxvae.run.data import DataError
 from jaxvae.run.data.loading import load
+from jaxvae.run.figures import history
+from jaxvae.run.folder import logs
+from jaxvae.run.options import networks
+from jaxvae.run.options.images import Images
+from jaxvae.run.settings import Evaluation
 
 REPOSITORY = Path(__file__).parents[2]
 IMAGES = np.random.default_rng(0).integers(0, 256, (40, 6, 5), np.uint8)
@@ -338,3 +347,72 @@ def test_other_files_are_passed_over_and_named_and_hidden_ones_are_not(tmp_path,
         (own / name).write_text("")
     assert load(str(own)).train.size == 16
     assert f"note: {own} holds labels.csv and 1 more such, passed over as no image" in capfd.readouterr().err
+
+
+# --- numbers that there are none of: null, for which every reader of JSON has a word
+
+
+def strictly(text):
+    """JSON as everyone but Python reads it."""
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def trained_on(tmp_path, **content):
+    np.savez(tmp_path / "own.npz", **content)
+    options = launch.options_of(plain.KIND)(
+        model=plain.Model(networks.Small(width=8), latent=2),
+        data=Images(str(tmp_path / "own.npz")),
+        evaluation=Evaluation(num_samples=3),
+        batch_size=10,
+        epochs=1,
+        runs=tmp_path,
+        name="run",
+    )
+    with jax.numpy_dtype_promotion("standard"):
+        assert launch.run(plain.KIND, options) == 0
+    return tmp_path / "run"
+
+
+def test_one_test_example_has_no_standard_error(tmp_path, capfd):
+    folder = trained_on(tmp_path, train=IMAGES, valid=IMAGES[:1], test=IMAGES[:1])
+    for file in folder.rglob("*.json*"):
+        for text in file.read_text().splitlines() if file.suffix == ".jsonl" else [file.read_text()]:
+            strictly(text)
+    result = strictly((folder / "result.json").read_text())
+    assert np.isfinite(result["test_elbo"])
+    assert result["test_elbo_standard_error"] is None
+    out = capfd.readouterr().out
+    assert "ELBO" in out
+    assert "nan" not in out + (folder / "report.html").read_text()
+
+
+def test_a_number_that_is_not_finite_is_null_and_named_so(tmp_path, capfd, monkeypatch):
+    """An example whose estimate overflows leaves a run with its report and not with a traceback at its end."""
+    of_terms = measures.mean_terms
+
+    def overflowing(*arguments, **more):
+        found = of_terms(*arguments, **more)
+        return jax.tree.map(lambda values: values * np.inf, found)
+
+    monkeypatch.setattr(measures, "mean_terms", overflowing)
+    folder = trained_on(tmp_path, train=IMAGES, test=IMAGES[:5])
+    assert strictly((folder / "result.json").read_text())["test_elbo"] is None
+    assert "not finite" in (folder / "report.html").read_text()
+    assert "± nan" not in capfd.readouterr().out
+
+
+def test_the_log_holds_null_too_and_is_drawn(tmp_path):
+    log = logs.Log(tmp_path)
+    log.write({"step": 1, "epoch": 0.5, "train_bound": [-3.0, float("nan")], "valid_bound": float("-inf")})
+    log.write({"step": 2, "epoch": 1.0, "train_bound": [-2.0, -1.0], "valid_bound": -4.0})
+    log.close()
+    rows = [strictly(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["train_bound"] == [-3.0, None]
+    assert rows[0]["valid_bound"] is None
+    (tmp_path / "figures").mkdir()
+    history.draw(tmp_path)
+    assert (tmp_path / "figures" / "curves.png").exists()

@@ -12,6 +12,7 @@ from jaxvae.run.data.dataset import DataError, Dataset, Split
 NAME = "80/10/10"
 CHUNK = 2**24  # bytes that are read at a time
 CHANNELS = 4  # at most, of an image that people see: an axis that is no longer is theirs where it stands before rows
+SMALLEST = 16  # pixels on each side of what is perhaps one image in colour
 
 
 def check_split(name: str, split: str | None, known: str) -> None:
@@ -78,7 +79,7 @@ def _check_axes(shape: tuple[int, ...], place: str) -> None:
             f"images as [N, H, W, C], numpy.moveaxis(images, 1, -1) where these are {second} x {third} with "
             f"{first} channel{'s' if first > 1 else ''}."
         )
-    if len(shape) == 3 and shape[2] in (3, CHANNELS) and min(shape[:2]) > CHANNELS:
+    if len(shape) == 3 and shape[2] in (3, CHANNELS) and min(shape[:2]) >= SMALLEST:
         raise DataError(
             f"{place} has the shape {shape}, which would be {shape[0]} grey images, {shape[2]} pixels wide, and is "
             f"perhaps one image in colour: give many images as [N, H, W, C], and grey ones of that shape as "

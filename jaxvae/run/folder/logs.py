@@ -32,7 +32,7 @@ class Log:
         self._path = folder / "metrics.jsonl"
         kept = [row for row in read(folder) if row["step"] <= step]
         beside = self._path.with_suffix(".tmp")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        beside.write_text("".join(json.dumps(finite(row)) + "\n" for row in kept))
         os.replace(beside, self._path)
         self._file = self._path.open("a")
         # Not tensorboardX's SummaryWriter: its thread dies when the disk is full, and training waits for it forever.
