@@ -477,3 +477,18 @@ def test_labels_that_are_no_class_are_refused_with_what_helps(tmp_path, recipe):
         begun(np.arange(40) % 3)
     with jax.numpy_dtype_promotion("standard"):
         begun(np.arange(40) % 2)
+
+
+# --- a run that is opened in a program of one's own
+
+
+def test_a_run_is_loaded_without_a_warning(tmp_path):
+    folder = trained_on(tmp_path, train=IMAGES, test=IMAGES[:5])
+    code = (
+        "import logging, sys, jaxvae\n"
+        "model, params = jaxvae.load(sys.argv[1])\n"
+        "logging.getLogger('absl').warning('absl speaks on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr.splitlines()) == ("", ["WARNING:absl:absl speaks on"])
