@@ -19,6 +19,7 @@ from jaxvae.run.options import estimators, likelihoods, objective
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.images import (
     ImageSettings,
+    check_classes,
     check_pixels,
     image_recipe,
     load_images,
@@ -153,17 +154,7 @@ def check(config: Config, dataset: Dataset) -> None:
                 f"a class-conditional model is told each image's class, and {dataset.name} has no labels: take data "
                 "that has, or another kind"
             )
-        low, high = int(np.min(split.labels)), int(np.max(split.labels))
-        if low < 0:
-            raise RunError(
-                f"the labels of {dataset.name} run from {low} to {high}, and a class is a number from 0 on: give them "
-                "such numbers"
-            )
-        if high >= config.model.classes:
-            raise RunError(
-                f"the labels of {dataset.name} run from {low} to {high}, and --model.classes {config.model.classes} "
-                f"allows 0 to {config.model.classes - 1}: give --model.classes {high + 1}"
-            )
+        check_classes(dataset.name, split.labels, config.model.classes)
 
 
 KIND = Kind("class-conditional", Config, load_images, recipe)

@@ -33,7 +33,7 @@ from jaxvae.run.folder.opening import Run, open_run
 from jaxvae.run.held_out import prepared, spread
 from jaxvae.run.measures import of_terms
 from jaxvae.run.options import likelihoods
-from jaxvae.run.options.images import ImageSettings, binarization, load_images, prepare_of
+from jaxvae.run.options.images import ImageSettings, binarization, check_classes, load_images, prepare_of
 from jaxvae.run.options.parts import cast_to
 from jaxvae.run.options.words import said
 from jaxvae.run.ranges import AtLeast
@@ -97,6 +97,8 @@ def load(config: Config) -> Dataset:
     splits = {name: split for name, split in images._asdict().items() if isinstance(split, Split)}
     if any(split.labels is None for split in splits.values()):
         raise RunError(f"{images.name} has no labels, of which some are to be known: take data that has")
+    for split in splits.values():
+        check_classes(images.name, np.asarray(split.labels), settings.classes)
     known = {name: np.full(split.size, UNKNOWN, np.int32) for name, split in splits.items()}
     try:
         known["train"] = balanced_labels(

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from jaxvae.recipes import plain
-from jaxvae.run import launch, measures
+from jaxvae.recipes import class_conditional, few_labels, plain
+from jaxvae.run import RunError, launch, measures
 from jaxvae.run.data import DataError
+from jaxvae.run.data.columns import read_table
 from jaxvae.run.data.loading import load
 from jaxvae.run.figures import history
 from jaxvae.run.folder import logs
-from jaxvae.run.options import networks
+from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.options.images import Images
 from jaxvae.run.settings import Evaluation
 
@@ -416,3 +417,78 @@ def test_the_log_holds_null_too_and_is_drawn(tmp_path):
     (tmp_path / "figures").mkdir()
     history.draw(tmp_path)
     assert (tmp_path / "figures" / "curves.png").exists()
+
+
+# --- tables, and values that are none
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1,2\n3_4,5\n", "line 2, column 1: '3_4' is no number; write a decimal point"),
+        ("3_4,5_6\n1,2\n", "line 1, column 1: '3_4' is no number; write a decimal point"),
+        ("a;b\n1,5;2\n", "line 2, column 'a': '1,5' is no number; write a decimal point"),
+        ("1,5;2,5\n3,5;4,5\n", "line 1, column 1: '1,5' is no number; write a decimal point"),
+        ('a,b\n1,"1,234.5"\n', "'1,234.5' is no number; write a decimal point, and nothing between thousands: 1234.5"),
+        ("a,b\n1,1 234\n", "'1 234' is no number; write a decimal point"),
+        ("a,b\n1,\u0663\n", "'\u0663' is no number; write"),
+        ("a,b\n1,red\n", "'red' is no number; give classes numbers"),
+        ("a,b\n1,NA\n", "the value is missing .'NA'.; fill it in"),
+        ("a,b\n1,?\n", "the value is missing"),
+        ("a,b\n1,\n", "the value is missing; fill it in"),
+        ("a,b\n1,-inf\n", "'-inf' is not finite"),
+        ("a,b\n1,1e200\n", r"'1e200' is above 1e\+100, .* give the column in larger units"),
+        ("a,b\n1,1e999\n", r"'1e999' is above 1e\+100"),
+    ],
+)
+def test_what_is_no_number_says_what_to_write(tmp_path, text, sentence):
+    (tmp_path / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=sentence):
+        read_table(tmp_path / "table.csv")
+
+
+def test_numbers_as_people_and_programs_write_them_are_read(tmp_path):
+    (tmp_path / "table.csv").write_text("1, -2. ,+.5\n1e3,-1.5E-3,007\n")
+    np.testing.assert_array_equal(read_table(tmp_path / "table.csv").values, [[1, -2, 0.5], [1000, -0.0015, 7]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_not_to_be_scaled(tmp_path, value):
+    images = IMAGES / 255.0
+    images[3, 2, 1] = value
+    np.save(tmp_path / "own.npy", images)
+    with pytest.raises(DataError, match="put a number into every pixel that has none") as refused:
+        load(str(tmp_path / "own.npy"))
+    assert "scale" not in str(refused.value)
+
+
+@pytest.mark.parametrize("recipe", [class_conditional, few_labels])
+def test_labels_that_are_no_class_are_refused_with_what_helps(tmp_path, recipe):
+    def begun(labels):
+        np.savez(tmp_path / "own.npz", images=IMAGES, labels=labels)
+        more = {} if recipe is class_conditional else {"labels": 2}
+        model = recipe.Model(classes=2, likelihood=likelihoods.Bernoulli(), **more)
+        config = recipe.Config(model=model, data=Images(str(tmp_path / "own.npz")), batch_size=4)
+        return launch.recipe_of(recipe.KIND, config, recipe.KIND.data(config))
+
+    with pytest.raises(RunError, match="run from -1 to 1, and a class is a number from 0 on: give them such numbers"):
+        begun(np.arange(40) % 3 - 1)
+    with pytest.raises(RunError, match=r"run from 0 to 2, .*give --model.classes 3"):
+        begun(np.arange(40) % 3)
+    with jax.numpy_dtype_promotion("standard"):
+        begun(np.arange(40) % 2)
+
+
+# --- a run that is opened in a program of one's own
+
+
+def test_a_run_is_loaded_without_a_warning(tmp_path):
+    folder = trained_on(tmp_path, train=IMAGES, test=IMAGES[:5])
+    code = (
+        "import logging, sys, jaxvae\n"
+        "model, params = jaxvae.load(sys.argv[1])\n"
+        "logging.getLogger('absl').warning('absl speaks on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout, done.stderr.splitlines()) == ("", ["WARNING:absl:absl speaks on"])

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,12 @@ import numpy as np
 
 from jaxvae.run.data import DataError
 
-DELIMITERS = ",;\t"
+DELIMITERS = "\t;,"  # the first that a line has: a comma beside them is a decimal comma
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # what float() takes and people mean alike
+ALMOST = re.compile(r"[+-]?[\d.,_' ]*\d[\d.,_' ]*([eE][+-]?\d+)?")  # digits, parted in ways that differ by country
+NOT_FINITE = {"nan", "inf", "infinity"}
+MISSING = {"", "na", "n/a", "null", "none", "?", "-", "--"}
+LARGEST = 1e100  # the squares of larger numbers have no sum
 
 
 class Table(NamedTuple):
@@ -25,7 +31,9 @@ def read_table(path: Path) -> Table:
     """Read a .csv file, with or without a line of column names.
 
     The first line names the columns if none of its cells is a number; else they are called column 1, column 2, ...
-    Cells are parted by commas, semicolons or tabs, by whichever the first line has most of. Empty lines are left out.
+    Cells are parted by tabs, by semicolons or by commas, whichever of them the first line has, in this order. Empty
+    lines are left out.
+    A number is made of digits, a sign, a decimal point and an exponent, and of nothing else.
 
     Args:
         path: of the file.
@@ -34,12 +42,13 @@ def read_table(path: Path) -> Table:
         The table.
 
     Raises:
-        DataError: the file cannot be read, holds no rows, or a cell is missing or no finite number.
+        DataError: the file cannot be read, holds no rows, or a cell is missing, no finite number, or too large a one.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
-            delimiter = max(DELIMITERS, key=first.count)
+            bare = re.sub('"[^"]*"', "", first)
+            delimiter = next((mark for mark in DELIMITERS if mark in bare), ",")
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter)
             rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
@@ -51,7 +60,7 @@ def read_table(path: Path) -> Table:
         raise DataError(f"{path} is empty: give a table with one row of numbers for each example.")
     width = len(rows[0][1])
     columns = [f"column {number}" for number in range(1, width + 1)]
-    if not any(_is_number(cell) for cell in rows[0][1]):
+    if not any(_is_meant_as_number(cell) for cell in rows[0][1]):
         columns = [cell.strip() or columns[index] for index, cell in enumerate(rows[0][1])]
         rows = rows[1:]
     if not rows:
@@ -74,12 +83,12 @@ def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[obje
         writer.writerows(rows)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _is_meant_as_number(cell: str) -> bool:
+    return bool(ALMOST.fullmatch(cell.strip())) or _word(cell) in NOT_FINITE
+
+
+def _word(cell: str) -> str:
+    return cell.strip().lower().lstrip("+-") if cell.strip().lower() not in MISSING else cell.strip().lower()
 
 
 def _numbers(path: Path, line: int, cells: list[str], columns: list[str]) -> list[float]:
@@ -88,18 +97,28 @@ def _numbers(path: Path, line: int, cells: list[str], columns: list[str]) -> lis
             f"{path}, line {line}: {len(cells)} cells where the first line has {len(columns)}; mend the row."
         )
     for name, cell in zip(columns, cells, strict=True):
-        if not cell.strip():
-            raise DataError(f"{path}, line {line}, {_called(name)}: the value is missing; fill it in or drop the row.")
-        if not _is_number(cell):
-            raise DataError(
-                f"{path}, line {line}, {_called(name)}: {cell.strip()!r} is no number; give classes numbers, "
-                "or drop the column."
-            )
-        if not math.isfinite(float(cell)):
-            raise DataError(
-                f"{path}, line {line}, {_called(name)}: {cell.strip()!r} is not finite; fill it in or drop the row."
-            )
+        fault = _fault(cell)
+        if fault is not None:
+            raise DataError(f"{path}, line {line}, {_called(name)}: {fault}.")
     return [float(cell) for cell in cells]
+
+
+def _fault(cell: str) -> str | None:
+    """What is wrong with a cell, and what to do; None where it is a number."""
+    text = cell.strip()
+    if _word(cell) in MISSING:
+        return f"the value is missing{f' ({text!r})' if text else ''}; fill it in or drop the row"
+    if _word(cell) in NOT_FINITE:
+        return f"{text!r} is not finite; fill it in or drop the row"
+    if not NUMBER.fullmatch(text):
+        if ALMOST.fullmatch(text):
+            return f"{text!r} is no number; write a decimal point, and nothing between thousands: 1234.5"
+        return f"{text!r} is no number; give classes numbers, or drop the column"
+    if not math.isfinite(float(text)) or abs(float(text)) > LARGEST:
+        return (
+            f"{text!r} is above {LARGEST:g}, and its square has no place in a number; give the column in larger units"
+        )
+    return None
 
 
 def _called(name: str) -> str:

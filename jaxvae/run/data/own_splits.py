@@ -1,6 +1,7 @@
 """How users' own images are checked and split."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,12 @@ def checked(images: np.ndarray, place: str) -> np.ndarray:
     if not np.issubdtype(images.dtype, np.floating):
         raise DataError(f"{place} holds {images.dtype}: give pixels as uint8 in 0..255 or as float32 in [0, 1].")
     least, most = images.min(), images.max()
-    if not (least >= 0 and most <= 1):  # so that NaN is refused too
+    if not (math.isfinite(least) and math.isfinite(most)):
+        raise DataError(
+            f"{place} holds values from {least} to {most}: put a number into every pixel that has none, or leave those "
+            "images out."
+        )
+    if not (least >= 0 and most <= 1):
         raise DataError(f"{place} holds values from {least} to {most}: scale them to [0, 1].")
     return images
 

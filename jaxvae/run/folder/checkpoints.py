@@ -1,5 +1,6 @@
 """Checkpoints through Orbax: atomic, asynchronous, verified when read, and nothing in them that can run."""
 
+import logging
 import os
 import re
 import shutil
@@ -46,7 +47,8 @@ class Checkpoints:
         handler = _Summed(multiprocessing_options=alone)
         for arguments in (orbax.args.StandardSave, orbax.args.StandardRestore):
             registry.add("default", arguments, handler)
-        self._manager = orbax.CheckpointManager(folder.absolute(), options=options, handler_registry=registry)
+        with _hushed():
+            self._manager = orbax.CheckpointManager(folder.absolute(), options=options, handler_registry=registry)
 
     def latest(self) -> int | None:
         """The number of steps taken at the latest complete checkpoint; None where there is none."""
@@ -100,7 +102,8 @@ class Checkpoints:
         """The state of one step, after its files are found to be as they were written."""
         checksums.verify(self._folder / str(step) / "default")
         shapes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: like))
-        return jax.tree.map(jnp.asarray, self._manager.restore(step, args=orbax.args.StandardRestore(shapes)))
+        with _hushed():
+            return jax.tree.map(jnp.asarray, self._manager.restore(step, args=orbax.args.StandardRestore(shapes)))
 
     def _pass_over(self, damaged: dict[int, str], good: int) -> None:
         for step, reason in damaged.items():
@@ -141,6 +144,18 @@ class _Summed(orbax.StandardCheckpointHandler):
     def finalize(self, directory: Any) -> None:
         super().finalize(directory)
         checksums.write(Path(directory))
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Orbax warns that what is opened for reading is not written, and logs errors that it also raises."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _reason(error: Exception) -> str:

@@ -118,6 +118,29 @@ def check_pixels(config: Any, dataset: Dataset) -> None:
             )
 
 
+def check_classes(name: str, labels: np.ndarray, classes: int) -> None:
+    """Refuse labels that are no class of a model.
+
+    Args:
+        name: of the data set.
+        labels: [N] of one split.
+        classes: how many the model has.
+
+    Raises:
+        RunError: a label is below zero, or above the last class.
+    """
+    low, high = int(np.min(labels)), int(np.max(labels))
+    if low < 0:
+        raise RunError(
+            f"the labels of {name} run from {low} to {high}, and a class is a number from 0 on: give them such numbers"
+        )
+    if high >= classes:
+        raise RunError(
+            f"the labels of {name} run from {low} to {high}, and --model.classes {classes} allows 0 to {classes - 1}: "
+            f"give --model.classes {high + 1}"
+        )
+
+
 def parts_of(config: Any, shape: Shape, draw: Callable[..., Any]) -> Parts:
     """What a model of images is made of.
 
