@@ -187,7 +187,7 @@ def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
         first_call,
         products(iwae_decoder_layers(chunk), len(xs), training=False),
         len(xs) * chunk / num_samples,
-        lambda: by_hand(keys[0], weights, xs.reshape(len(xs), -1)),
+        by_hand=lambda: by_hand(keys[0], weights, xs.reshape(len(xs), -1)),
     )
 
 
