@@ -17,10 +17,10 @@ test-slow: $(VENV)/.ready-dev
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m "not stress and not combinations"
 
 stress: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m "" tests/test_stress.py tests/test_endurance.py tests/test_checkpoints.py tests/test_resume.py
+	$(BIN)/python -m pytest -m "" tests/run/test_stress.py tests/run/test_endurance.py tests/run/test_checkpoints.py tests/run/test_resume.py
 
 combinations: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -m combinations --dist load tests/test_triples.py
+	$(BIN)/python -m pytest -m combinations --dist load tests/run/test_triples.py
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

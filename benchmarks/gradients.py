@@ -28,8 +28,12 @@ from jaxvae.distributions import Normal
 from jaxvae.model import VAE, terms_of, vae
 from jaxvae.models import generalized_doubly_reparameterized, linear
 from jaxvae.priors import Prior
-from jaxvae.run import build, evaluate
-from jaxvae.run.folder import opening
+from jaxvae.recipes import plain
+from jaxvae.run import RunError
+from jaxvae.run.folder.opening import open_run
+from jaxvae.run.held_out import as_seen, spread
+from jaxvae.run.options.estimators import Pathwise
+from jaxvae.run.options.words import said
 from jaxvae.types import Array, Key, Network, Params
 
 
@@ -130,16 +134,17 @@ def _network(name: str) -> Network:
 
 
 def subject_of(place: Path) -> Subject:
-    """A trained run, at the first sixteen test images."""
-    opened = opening.open_run(place)
-    dataset = opening.data_of(opened.config)
-    xs = evaluate.held_out(dataset.test, "dynamic" if opened.config.data.name != "binarized_mnist" else "none")[:16]
-
-    objective = replace(opened.config.objective, estimator="pathwise")
-    model = build.model_of(replace(opened.config, objective=objective), opened.image_shape)
+    """A trained run, at sixteen test images from all over the set."""
+    run = open_run(place)
+    if run.kind.name != plain.KIND.name:
+        raise RunError(f"{place} is a run of the kind {run.kind.name}, and estimators are compared on plain ones")
+    dataset = run.kind.data(run.config)
+    xs = as_seen(run.recipe, spread(dataset.test, 16))
+    objective = replace(run.config.objective, estimator=Pathwise())
+    model = plain.model_of(replace(run.config, objective=objective), run.about.example.shape)
     without_prior = tuple(name for name in ESTIMATORS if name != "generalised doubly reparameterised")
-    name = f"{opened.config.model.network}, {opened.config.model.latent} latents on {dataset.name}"
-    return Subject(name, model, opened.params, xs, without_prior)
+    name = f"{said(run.config.model.network)}, {run.config.model.latent} latents on {dataset.name}"
+    return Subject(name, model, run.params, xs, without_prior)
 
 
 def _drawing(model: VAE, draw: Callable[..., draws.Draw]) -> VAE:

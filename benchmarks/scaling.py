@@ -24,8 +24,7 @@ from benchmarks.timing import Run, in_turns, rate, speed_ratio, timed
 from benchmarks.workloads import IMAGE, OPTIMIZER, model_of
 from jaxvae import networks
 from jaxvae.bounds import average
-from jaxvae.losses import Metrics, negative_bound
-from jaxvae.losses import ALONE
+from jaxvae.losses import ALONE, Metrics, negative_bound
 from jaxvae.training import State, grey, make_step, parallel, start, steps
 from jaxvae.types import Key
 

@@ -27,9 +27,10 @@ from benchmarks.workloads import IMAGE
 from jaxvae import VAE, elbo, log_likelihood, losses, networks, standard_normal, training, vae
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
-from jaxvae.run import build, evaluate, stream
-from jaxvae.run import config as configuration
-from jaxvae.run.folder import opening
+from jaxvae.run import stream
+from jaxvae.run.folder.opening import open_run
+from jaxvae.run.held_out import as_seen
+from jaxvae.run.monitor import mean_bound
 
 OPTIMIZER = optax.adam(1e-3)
 EPOCHS = 4  # of a repetition with a stream
@@ -146,13 +147,13 @@ def likelihood(num_samples: int) -> dict[str, Program]:
 
 def in_both_precisions(place: Path) -> dict[str, float]:
     """The test ELBO of a trained run, one draw for each image and the same one in both precisions, in nats."""
-    run = opening.open_run(place)
-    xs = evaluate.held_out(opening.data_of(run.config).test, configuration.binarization(run.config))
+    run = open_run(place)
+    xs = as_seen(run.recipe, run.kind.data(run.config).test)
     found: dict[str, float] = {}
     precisions: tuple[Literal["float32", "bf16"], ...] = ("float32", "bf16")
     for precision in precisions:
-        model = build.model_of(replace(run.config, precision=precision), run.image_shape)
-        found[precision] = float(evaluate.mean_bound(elbo, model, jax.random.key(0), run.params, xs))
+        model = run.kind.recipe(replace(run.config, precision=precision), run.about).model
+        found[precision] = float(mean_bound(partial(elbo, model), jax.random.key(0), run.params, xs))
     return found
 
 

@@ -20,6 +20,15 @@ from jaxvae.losses import negative_bound
 from jaxvae.model import Terms
 from jaxvae.networks import Outputs
 from jaxvae.priors import vamp_prior
+from jaxvae.recipes import plain
+from jaxvae.run.course import Course
+from jaxvae.run.data import Dataset, Split
+from jaxvae.run.fit import recipe_of
+from jaxvae.run.options.images import Images
+from jaxvae.run.recipe import Plan, Recipe, about
+from jaxvae.run.settings import Optimizer
+from jaxvae.run.start import first_progress
+from jaxvae.run.steps import Program, compiled, step_of
 from jaxvae.training import grey, make_step, start, steps
 
 IMAGE = (28, 28, 1)
@@ -38,6 +47,7 @@ class Workload(NamedTuple):
     first_call_seconds: float  # compilation and the first repetition
     products: list[Product]  # of one step
     images_per_step: float
+    by_fit: Callable[[], Any] | None = None  # one repetition as `jaxvae.fit` makes it
     by_hand: Callable[[], Any] | None = None  # one repetition of the same arithmetic without the library
     plain: Callable[[], Any] | None = None  # one repetition of W1, for what adds to it
 
@@ -80,16 +90,27 @@ def residual_layers() -> list[Layer]:
 
 
 def small(data: np.ndarray, length: int | None = None) -> Workload:
-    """W1: 784-400-20, ReLU, ELBO; a repetition of `length` steps, or an epoch, which is written by hand as well."""
-    model = model_of(networks.small_pair, 20)
-    ours = _training("W1", "784-400-20, ELBO, batch 128", model, average, data, 128, 1, small_layers(), length)
+    """W1: 784-400-20, ReLU, ELBO, as `jaxvae train` builds it.
+
+    Args:
+        data: [N, 28, 28, 1] uint8 in {0, 255}.
+        length: steps of a repetition; None for an epoch, which `jaxvae.fit` and a hand-written scan run as well.
+
+    Returns:
+        The workload.
+    """
+    pixels, optimizer = jnp.asarray(data), Optimizer(lr=1e-3, clip=10.0)
+    config = plain.Config(data=Images(binarize="none"), optimizer=optimizer, epochs=1, batch_size=128)
+    dataset = Dataset("pictures", "given", Split(pixels), None, Split(pixels[:0]))
+    recipe, course = plain.recipe(config, about(dataset)), config.course()
+    ours = _of_recipe("W1", "784-400-20, ELBO, batch 128", recipe, course, pixels, small_layers(), length)
     if length:
         return ours
+    by_fit = _of_recipe("", "", recipe_of(recipe.model, pixels, prepare=grey), course, pixels, small_layers())
     carry = handwritten.start(jax.random.key(0), OPTIMIZER)
     epoch = functools.partial(handwritten.epoch, optimizer=OPTIMIZER, batch_size=128)
-    pixels = jnp.asarray(data.reshape(len(data), PIXELS))
-    by_hand = _repeated("", "", epoch, carry, pixels, 128, small_layers())
-    return ours._replace(by_hand=by_hand.run)
+    by_hand = _repeated("", "", _jitted(epoch), carry, pixels.reshape(len(data), PIXELS), 128, small_layers())
+    return ours._replace(by_fit=by_fit.run, by_hand=by_hand.run)
 
 
 def iwae(data: np.ndarray, num_samples: int) -> Workload:
@@ -166,8 +187,26 @@ def likelihood(data: np.ndarray, num_samples: int, chunk: int) -> Workload:
         first_call,
         products(iwae_decoder_layers(chunk), len(xs), training=False),
         len(xs) * chunk / num_samples,
-        lambda: by_hand(keys[0], weights, xs.reshape(len(xs), -1)),
+        by_hand=lambda: by_hand(keys[0], weights, xs.reshape(len(xs), -1)),
     )
+
+
+def _of_recipe(
+    name: str,
+    description: str,
+    recipe: Recipe,
+    course: Course,
+    data: jax.Array,
+    layers: list[Layer],
+    length: int | None = None,
+) -> Workload:
+    """A repetition by the compiled scan of the shell."""
+    per_epoch = len(data) // course.batch_size
+    plan = Plan(course.epochs * per_epoch, per_epoch)
+    scan = compiled(Program(step_of(recipe, course, plan), recipe.prepare, course.batch_size), False)
+    state = first_progress(recipe, course, plan.num_steps).state
+    of_length = functools.partial(scan.lower, length=length or per_epoch)
+    return _repeated(name, description, of_length, state, data, course.batch_size, layers, length)
 
 
 def _training(
@@ -179,19 +218,23 @@ def _training(
     batch_size: int,
     num_samples: int,
     layers: list[Layer],
-    length: int | None = None,
 ) -> Workload:
+    """An epoch by the core alone, which takes any model."""
     pixels = jnp.asarray(data)
     state = start(jax.jit(model.init)(jax.random.key(0), jnp.zeros(IMAGE)), OPTIMIZER)
     step = make_step(negative_bound(model, reduce, num_samples=num_samples), OPTIMIZER)
-    epoch = functools.partial(steps, step=step, prepare=grey, batch_size=batch_size, length=length)
-    return _repeated(name, description, epoch, state, pixels, batch_size, layers, length)
+    epoch = functools.partial(steps, step=step, prepare=grey, batch_size=batch_size)
+    return _repeated(name, description, _jitted(epoch), state, pixels, batch_size, layers)
+
+
+def _jitted(epoch: Callable) -> Callable[..., jax.stages.Lowered]:
+    return jax.jit(epoch, donate_argnums=0).lower
 
 
 def _repeated(
     name: str,
     description: str,
-    epoch: Callable,
+    lower: Callable[..., jax.stages.Lowered],
     state: Any,
     data: jax.Array,
     batch_size: int,
@@ -201,7 +244,7 @@ def _repeated(
     """One repetition is one epoch; the state goes on from one to the next, in the same memory."""
     key = jax.random.key(1)
     began = time.perf_counter()
-    program = jax.jit(epoch, donate_argnums=0).lower(state, key, data).compile()
+    program = lower(state, key, data).compile()
     held = program(state, key, data)
     jax.block_until_ready(held)
     first_call = time.perf_counter() - began

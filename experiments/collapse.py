@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ from experiments.new_folder import new_folder
 from jaxvae.evaluation import decomposition
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, launch
-from jaxvae.run.choice import to_dict
+from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.folder import opening
 from jaxvae.run.folder.files import write_result
@@ -70,9 +70,9 @@ REMEDIES = ("none", "warm-up", "cyclical", "free bits", "delta-VAE", "leading en
 class Options:
     """Train the same model without a remedy and with each, and measure what its code carries."""
 
-    epochs: int = 4
+    epochs: Annotated[int, EVERYDAY] = 4
     """Passes over the training set, of each run."""
-    nats: float = 8.0
+    nats: Annotated[float, EVERYDAY] = 8.0
     """Of free bits."""
     encoder_steps: int = 20
     """Of the encoder alone before each step, in the first half of the training."""
@@ -80,12 +80,12 @@ class Options:
     """Test examples that are measured; the mutual information can be told up to the logarithm of their number."""
     seed: int = 0
     """The first seed; all randomness comes from it."""
-    num_seeds: int = 3
+    num_seeds: Annotated[int, EVERYDAY] = 3
     """How many are trained."""
     data: Images = field(default_factory=partial(Images, "binarized_mnist"))
     model: plain.Model = field(default_factory=lambda: PIXELCNN)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    folder: Path = Path("runs/collapse")
+    folder: Annotated[Path, EVERYDAY] = Path("runs/collapse")
     """Where the runs, result.json, collapse.png and report.html go; it must not exist."""
 
 

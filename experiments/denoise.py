@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from experiments.new_folder import new_folder
 from jaxvae.models import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, launch
-from jaxvae.run.choice import to_dict
+from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.figures import images as run_images
 from jaxvae.run.folder.files import write_result
@@ -46,20 +46,20 @@ NOISES: dict[str, Callable[[float], Corrupt]] = {
 class Options:
     """Train a VAE to explain clean images by corrupted ones, and measure how well it cleans test images."""
 
-    noise: Literal["gaussian", "salt-and-pepper", "masking"] = "gaussian"
+    noise: Annotated[Literal["gaussian", "salt-and-pepper", "masking"], EVERYDAY] = "gaussian"
     """Gaussian noise is added and not clipped; salt and pepper replaces pixels by zero or one, masking by zero."""
-    amount: float = 0.4
+    amount: Annotated[float, EVERYDAY] = 0.4
     """The noise's standard deviation, pixels being in [0, 1], or the fraction of pixels that are replaced."""
     data: Images = field(default_factory=partial(Images, binarize="none"))
     model: plain.Model = field(default_factory=partial(plain.Model, likelihood=likelihoods.GaussianShared()))
     optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-3))
-    epochs: int = 300
+    epochs: Annotated[int, EVERYDAY] = 300
     """Passes over the training set."""
     batch_size: int = 100
     """Examples in one step."""
-    seed: int = 0
+    seed: Annotated[int, EVERYDAY] = 0
     """All randomness comes from it."""
-    folder: Path = Path("runs/denoise")
+    folder: Annotated[Path, EVERYDAY] = Path("runs/denoise")
     """Where result.json, denoise.png and report.html go; it must not exist."""
 
 

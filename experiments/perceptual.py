@@ -4,7 +4,6 @@ The classifier is trained first, on the same training images. A second one, whic
 test images' reconstructions what they show (Hou et al., "Deep Feature Consistent Variational Autoencoder", 2017).
 """
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,14 +24,14 @@ from jaxvae.models import perceptual_vae
 from jaxvae.priors import standard_normal
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, launch
-from jaxvae.run.choice import differences, to_dict
+from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import images as run_images
 from jaxvae.run.figures.rows import labelled_rows
 from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen, even_rows
-from jaxvae.run.options import likelihoods
+from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.options.images import Images, image_recipe, parts_of
 from jaxvae.run.ranges import Above, AtLeast, check_ranges
 from jaxvae.run.recipe import Recipe, about
@@ -43,28 +42,39 @@ from jaxvae.types import Array
 
 SHOWN = 12
 PIXELS, FEATURES = "pixels alone", "pixels and features"
-MODEL = plain.Model(likelihood=likelihoods.GaussianShared())
+
+
+@dataclass(frozen=True)
+class Model:
+    """Both models, whose posterior and prior are Gaussian."""
+
+    network: Annotated[networks.AnyNetwork, EVERYDAY] = field(default_factory=networks.Small)
+    """The encoder and the decoder."""
+    latent: Annotated[int, AtLeast(1), EVERYDAY] = 20
+    """The number of latent dimensions."""
+    likelihood: Annotated[likelihoods.AnyLikelihood, EVERYDAY] = field(default_factory=likelihoods.GaussianShared)
+    """The density of pixels."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Train a VAE by pixels, and one by pixels and a classifier's features, and compare what their images show."""
 
-    scale: Annotated[float, Above(0)] = 0.2
+    scale: Annotated[float, Above(0), EVERYDAY] = 0.2
     """The standard deviation of a feature, the features being divided by their own over the training set: the smaller,
     the more they count."""
     classifier_epochs: Annotated[int, AtLeast(1)] = 60
     """Passes of each classifier over the training set."""
     data: Images = field(default_factory=partial(Images, binarize="none"))
-    model: plain.Model = field(default_factory=lambda: MODEL)
+    model: Model = field(default_factory=Model)
     optimizer: Optimizer = field(default_factory=partial(Optimizer, lr=2e-3))
-    epochs: int = 300
+    epochs: Annotated[int, EVERYDAY] = 300
     """Passes of each VAE over the training set."""
     batch_size: int = 100
     """Examples in one step."""
-    seed: int = 0
+    seed: Annotated[int, EVERYDAY] = 0
     """All randomness comes from it."""
-    folder: Path = Path("runs/perceptual")
+    folder: Annotated[Path, EVERYDAY] = Path("runs/perceptual")
     """Where result.json, perceptual.png and report.html go; it must not exist."""
 
 
@@ -137,15 +147,9 @@ COLUMNS = ("squared error of a pixel", "squared error of a feature", "right by a
 def _checked(options: Options) -> plain.Config:
     """The settings of both trainings."""
     check_ranges(options)
-    free = {name: getattr(MODEL, name) for name in ("network", "latent", "likelihood")}
-    other = differences(dataclasses.replace(options.model, **free), MODEL, "--model.")
-    if other:
-        raise RunError(
-            f"{', '.join(other)} cannot be chosen here: only the network, the latents and the likelihood can"
-        )
     settings = plain.Config(
         data=options.data,
-        model=options.model,
+        model=plain.Model(**vars(options.model)),
         optimizer=options.optimizer,
         epochs=options.epochs,
         batch_size=options.batch_size,

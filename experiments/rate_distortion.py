@@ -28,7 +28,7 @@ from jaxvae.losses import Loss, Metrics
 from jaxvae.model import VAE
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, launch
-from jaxvae.run.choice import to_dict
+from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import device_name
@@ -51,13 +51,13 @@ QUANTITIES = {"rate": "rate", "distortion": "distortion", "negative_elbo": "−E
 class Options:
     """Train a VAE for every beta and seed of a grid, and draw the rate-distortion curve."""
 
-    betas: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+    betas: Annotated[tuple[float, ...], EVERYDAY] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
     """The weights of the rate in the loss."""
-    num_seeds: int = 3
+    num_seeds: Annotated[int, EVERYDAY] = 3
     """Train every beta with so many seeds (seed, seed + 1, ...); the error bars are standard errors over them."""
-    seed: int = 0
+    seed: Annotated[int, EVERYDAY] = 0
     """The first seed; the same seeds serve every beta."""
-    epochs: int = 40
+    epochs: Annotated[int, EVERYDAY] = 40
     """Passes over the training set."""
     batch_size: int = 100
     """Examples in one step."""
@@ -66,7 +66,7 @@ class Options:
     data: Images = field(default_factory=Images)
     model: plain.Model = field(default_factory=plain.Model)
     optimizer: Optimizer = field(default_factory=Optimizer)
-    folder: Path = Path("runs/rate_distortion")
+    folder: Annotated[Path, EVERYDAY] = Path("runs/rate_distortion")
     """Where result.json, rate_distortion.png and report.html go; it must not exist."""
 
 
@@ -110,6 +110,7 @@ def main(options: Options) -> int | None:
         "dataset": dataset.name,
         "split": dataset.split,
         **{name: said for name, said in recipe.protocol.items() if name != "price"},
+        "latent": options.model.latent,
         "draws": options.num_samples,
         "seeds": settings.seeds,
         "standard_error": "over seeds",

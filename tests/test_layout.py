@@ -107,6 +107,22 @@ def test_every_room_exists():
         assert place.is_dir() or place.with_suffix(".py").is_file(), room
 
 
+def test_the_shell_knows_no_kind_of_vae():
+    """A kind is added by its own file: no other file says its name, nor imports it."""
+    kinds = {path.stem.replace("_", "-") for path in (PACKAGE / "recipes").glob("*.py")}
+    unmistakable = {"ladder", "vq", "quadrants", "class-conditional"}  # a kind may be called by a word of the shell too
+    assert unmistakable <= kinds
+    of_the_shell = [path for path in FILES if room_of(named(path)) == "jaxvae.run"]
+    for path in of_the_shell:
+        text = path.read_text()
+        assert not [kind for kind in unmistakable if f'"{kind}"' in text or f"'{kind}'" in text], named(path)
+        above = [name for name in imports_of(path) if room_of(name) == "jaxvae.recipes"]
+        assert not above, named(path)
+    others = [path for path in FILES if room_of(named(path)) not in ("jaxvae.recipes", *SCRIPTS, "jaxvae.questions")]
+    for path in set(others) - set(of_the_shell):
+        assert not [name for name in imports_of(path) if room_of(name) == "jaxvae.recipes"], named(path)
+
+
 @by_name
 def test_only_the_networks_import_flax(path):
     if room_of(named(path)) not in ("jaxvae.networks", "benchmarks"):

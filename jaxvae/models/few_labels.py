@@ -2,9 +2,8 @@
 
 p(y) p(z) p(x|y, z),    q(y|x) q(z|x, y)
 
-M2 has a class beside its code, and q(y|x) is a classifier. An example is (x, label), the label an int32, -1 where it is
-not known: then the class is summed out and never drawn. M1 is a plain VAE whose codes are features; M1+M2 is M2 of
-fresh draws of them (`drawn_features`), with a Gaussian likelihood.
+M2 has a class beside its code, and q(y|x) is a classifier. An example is (x, label), int32 and -1 where it is not
+known: then the class is summed out. M1 is a plain VAE; M1+M2 is M2 of draws of its codes, with a Gaussian p(x|y, z).
 Source: Kingma, Rezende, Mohamed & Welling, "Semi-supervised Learning with Deep Generative Models" (2014).
 """
 
@@ -89,16 +88,15 @@ def labelled_vae(
     Args:
         classes: K.
         classifier: x [*event] -> {"logits": [K]} of q(y|x).
-        encoder: (x, y [K] one-hot) -> named outputs of q(z|x, y); `adding_both` reads x once for all classes.
-        decoder: (z, y [K] one-hot) -> named outputs of p(x|y, z).
+        encoder: (x, y [K] one-hot) -> outputs, q(z|x, y) by `posterior`; `adding_both` reads x once for all classes.
+        decoder: (z, y [K] one-hot) -> outputs, p(x|y, z) by `likelihood`.
         prior: of z, one of `jaxvae.priors` that does not look at the posterior.
         posterior: named outputs -> q(z|x, y).
         likelihood: named outputs -> p(x|y, z).
 
     Returns:
-        The model of examples (x, label), labels in 0..K-1 or -1. Params have the entries "prior", "classifier",
-        "encoder" and "decoder"; the latent variable is `Given(z, y)`; `kl` has two entries, the class's and the code's;
-        `sample` gives an x of a class drawn from p(y).
+        The model of examples (x, label), whose labels no one checks. Params have the entries "prior", "classifier",
+        "encoder" and "decoder"; the latent variable is `Given(z, y)`; `kl` has two entries, the class's and the code's.
 
     Example:
         >>> from jaxvae import elbo, networks, standard_normal
@@ -110,9 +108,9 @@ def labelled_vae(
         ...     decoder=reading_both(networks.mlp((8,), Bernoulli.parameters((3, 3, 1)))),
         ...     prior=standard_normal((2,)),
         ... )
-        >>> image = jnp.ones((3, 3, 1))
-        >>> params = model.init(jax.random.key(0), (image, UNKNOWN))
-        >>> elbo(model, jax.random.key(1), params, (image, UNKNOWN)).shape
+        >>> example = jnp.ones((3, 3, 1)), jnp.array(UNKNOWN)
+        >>> params = model.init(jax.random.key(0), example)
+        >>> elbo(model, jax.random.key(1), params, example).shape
         ()
 
     Source: Kingma et al. (2014), equations 2, 6 and 7.
@@ -162,10 +160,10 @@ def labelled_vae(
             return terms_of(drawn, p.given(y), likelihood_of(params, Given(drawn.value, y)), x)
 
         each = jax.vmap(of_class)(jax.random.split(key, classes), jnp.eye(classes), q.codes)
-        log_q_y, log_p_y = jax.nn.log_softmax(q.classes.logits), jax.nn.log_softmax(p.classes.logits)
-        q_y = jnp.exp(log_q_y)
-        log_weight = logsumexp(log_weights(each) + log_p_y, where=possible(label))
-        return Terms(q_y @ each.log_likelihood, jnp.stack([q_y @ (log_q_y - log_p_y), q_y @ each.kl[:, 0]]), log_weight)
+        log_q, log_p = jax.nn.log_softmax(q.classes.logits), jax.nn.log_softmax(p.classes.logits)  # of y, [K]
+        kl = jnp.stack([jnp.exp(log_q) @ (log_q - log_p), jnp.exp(log_q) @ each.kl[:, 0]])
+        log_weight = logsumexp(log_weights(each) + log_p, where=possible(label))
+        return Terms(jnp.exp(log_q) @ each.log_likelihood, kl, log_weight)
 
     def sample(key: Key, params: Params) -> Array:
         key_latent, key_x = jax.random.split(key)
@@ -201,10 +199,8 @@ def extended_objective(
     Source: Kingma et al. (2014), equations 8 and 9.
     """
     if not alpha >= 0 or times < 1 or not 1 <= labelled <= examples:
-        raise ValueError(
-            f"alpha={alpha} must not be negative, times={times} at least one, and labelled={labelled} between one and "
-            f"examples={examples}"
-        )
+        numbers = f"alpha={alpha}, times={times}, labelled={labelled}, examples={examples}"
+        raise ValueError(f"alpha must not be negative, times at least one, labelled in 1..examples: not {numbers}")
     rows = examples + (times - 1) * labelled
 
     def objective(key: Key, params: Params, example: Any, step: Array) -> tuple[Array, Metrics]:
@@ -230,27 +226,19 @@ def classify(model: VAE, params: Params, x: Array) -> Array:
 
 
 def analogies(model: VAE, params: Params, x: Array) -> Array:
-    """An image's style in every class: E[p(x|y, z)] for all y, [K, *event], z the mean of q(z|x, `classify` of x).
-
-    Source: Kingma et al. (2014), figure 1b.
-    """
+    """The style of x in every class: the mean of p(x|y, z) for all y, [K, *event]; z is that of q(z|x, class of x)."""
     z = model.posterior(params, (x, classify(model, params, x))).expectation().z
     every = jnp.eye(len(_classifier(model, params, x).logits))
     return jax.vmap(lambda y: model.likelihood(params, Given(z, y)).expectation())(every)
 
 
 def drawn_features(key: Key, stored: tuple[Distribution, Any]) -> tuple[Array, Any]:
-    """A fresh draw of an image's features at every visit, (z1, label) with z1 ~ q(z1|x): the `prepare` of M1+M2.
+    """The `prepare` of M1+M2: (q(z1|x), label) -> (z1, label), a fresh draw of the features at every visit.
 
-    Args:
-        key: for the draw.
-        stored: (q(z1|x), label). A data set of them is a tree of arrays, made once of a trained M1:
-            `(jax.lax.map(lambda image: m1.posterior(params, image), images, batch_size=1000), labels)`.
-
-    Source: Kingma et al. (2014), section 2.1.
+    What is stored is made once of a trained M1, and is a tree of arrays as all data are:
+    `(jax.lax.map(lambda image: m1.posterior(params, image), images, batch_size=1000), labels)`.
     """
-    posterior, label = stored
-    return posterior.sample(key), label
+    return stored[0].sample(key), stored[1]
 
 
 def balanced_labels(seed: int, labels: np.ndarray, *, count: int, classes: int) -> np.ndarray:
@@ -258,26 +246,20 @@ def balanced_labels(seed: int, labels: np.ndarray, *, count: int, classes: int) 
 
     Args:
         seed: of the choice.
-        labels: [N] integers in 0..K-1.
-        count: N_l, how many stay.
-        classes: K.
-
-    Raises:
-        ValueError: the classes do not divide the count, or a class has too few examples.
+        labels: [N] integers in 0..classes-1.
+        count: how many stay.
+        classes: how many there are. It raises a ValueError where they do not divide the count, or one is too small.
 
     Example:
         >>> balanced_labels(0, np.array([1, 0, 1, 0]), count=4, classes=2)
         array([1, 0, 1, 0], dtype=int32)
-
-    Source: Kingma et al. (2014), section 4.1.
     """
     each, rest = divmod(count, classes)
     if each < 1 or rest:
         raise ValueError(f"{count} labels cannot be dealt equally to {classes} classes: take a multiple of {classes}")
-    labels, kept = np.asarray(labels), np.full(len(labels), UNKNOWN, np.int32)
-    generator = np.random.default_rng(seed)
+    kept, generator = np.full(len(labels), UNKNOWN, np.int32), np.random.default_rng(seed)
     for label in range(classes):
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero(np.asarray(labels) == label)
         if len(members) < each:
             raise ValueError(f"class {label} has {len(members)} examples, {each} are asked for: take fewer labels")
         kept[generator.choice(members, each, replace=False)] = label
@@ -287,9 +269,7 @@ def balanced_labels(seed: int, labels: np.ndarray, *, count: int, classes: int) 
 def repeated(labels: np.ndarray, times: int) -> np.ndarray:
     """The rows that have every labelled example several times, so that each batch has some: [N + (times - 1) N_l].
 
-    Args:
-        labels: [N], -1 where unknown.
-        times: at least one; 20 makes 8 labelled rows of a batch of 200 where 100 of 50,000 have labels.
+    With 100 labels among 50,000 images, 20 times make 8 labelled rows of a batch of 200.
 
     Example:
         >>> repeated(np.array([-1, 7, -1]), 3)
@@ -299,28 +279,22 @@ def repeated(labels: np.ndarray, times: int) -> np.ndarray:
 
 
 def adding_both(first: Network, second: Network, then: Network, activation: Callable[[Array], Array]) -> Network:
-    """A network of two inputs, then(activation(first(a) + second(b))): a is read once, however many b it goes with.
+    """A network of two inputs that reads a once, however many b it goes with: then(activation(first(a) + second(b))).
 
-    Args:
-        first: a -> {"features": [width]}, `networks.mlp((), {"features": (500,)})` for instance.
-        second: b -> {"features": [width]}.
-        then: [width] -> named outputs.
-        activation: between them.
+    The first two have one output, "features" [width]: `networks.mlp((), {"features": (500,)})`.
     """
 
     def features(params: Params, a: Array, b: Array) -> Array:
         return activation(first.apply(params["first"], a)["features"] + second.apply(params["second"], b)["features"])
 
     def init(key: Key, a: Array, b: Array) -> Params:
-        keys = jax.random.split(key, 3)
-        params = {"first": first.init(keys[0], a), "second": second.init(keys[1], b)}
-        return params | {"then": then.init(keys[2], features(params, a, b))}
+        key_first, key_second, key_then = jax.random.split(key, 3)
+        params = {"first": first.init(key_first, a), "second": second.init(key_second, b)}
+        return params | {"then": then.init(key_then, features(params, a, b))}
 
     return Network(init, lambda params, a, b: then.apply(params["then"], features(params, a, b)))
 
 
 def _classifier(model: VAE, params: Params, x: Array) -> OneHot:
     """q(y|x), as if no label were known."""
-    q = model.posterior(params, (x, jnp.asarray(UNKNOWN)))
-    assert isinstance(q, ClassAndCode)
-    return q.classes
+    return model.posterior(params, (x, UNKNOWN)).classes  # type: ignore[attr-defined]

@@ -1,7 +1,6 @@
-"""Anomaly detection with a trained run: which test images come from another data set, or from a class left out?
+"""Which test images come from another data set, or from a class left out: `jaxvae anomaly runs/NAME --other DATASET`.
 
-`python -m jaxvae.questions.anomaly runs/mnist --other fashion_mnist`
-`python -m jaxvae.questions.anomaly runs/mnist --held-out-class 3`
+For a class: `jaxvae anomaly runs/NAME --held-out-class 3`.
 
 The likelihood alone is known to fail: a model can give simple images of another kind a higher density than its own
 (Nalisnick et al., "Do Deep Generative Models Know What They Don't Know?", 2019). So three scores stand side by side:
@@ -17,7 +16,7 @@ the run's own configuration, and serves again the next time.
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -26,13 +25,15 @@ from sklearn.metrics import roc_auc_score
 
 from jaxvae.questions.parts.anomaly_figure import draw
 from jaxvae.questions.parts.anomaly_scores import auroc_standard_error, png_nats
-from jaxvae.questions.parts.examined import at_least, open_examined
-from jaxvae.run import RunError, config, evaluate, launch
-from jaxvae.run.command import command
+from jaxvae.questions.parts.examined import at_least, by, mean_and_error, open_examined, seen
+from jaxvae.run import RunError, launch
+from jaxvae.run.choice import differences
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.figures.images import spread
 from jaxvae.run.folder import config_file
-from jaxvae.run.folder.opening import Run, data_of, open_run
+from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.held_out import prepared, spread
+from jaxvae.run.measures import log_likelihoods
+from jaxvae.run.options.images import Binarize, Images, binarization, prepare_of
 from jaxvae.run.report import section
 from jaxvae.types import Array
 
@@ -48,15 +49,17 @@ class Options:
     """Tell a run's own test images from those of another data set, or from those of a class that was left out."""
 
     run: tyro.conf.Positional[Path]
-    """The run, a folder made by experiments.train."""
+    """The run folder."""
     other: str | None = None
-    """The data set whose test images are the anomalies: a name or a path, as in experiments.train --data."""
+    """The data set whose test images are the anomalies: a name or a path, as in jaxvae train --data."""
     held_out_class: Annotated[int | None, tyro.conf.arg(aliases=["--held-out-digit"])] = None
     """The class whose images are the anomalies; a model without it is trained where there is none yet."""
     num_samples: int = 100
     """Draws for the estimate of log p of each image."""
     examples: int = 1000
     """At most so many images of each kind, from all over its test set."""
+    seed: int = 0
+    """Of all draws."""
 
 
 def main(options: Options) -> int | None:
@@ -72,25 +75,26 @@ def main(options: Options) -> int | None:
         raise RunError("say what the anomalies are: --other DATASET, or --held-out-class CLASS, and not both")
     at_least(1, num_samples=options.num_samples)
     at_least(2, examples=options.examples)
-    run, as_seen = open_examined(options.run)
+    at_least(0, seed=options.seed)
+    run, dataset = open_examined(options.run)
     if options.held_out_class is None:
-        images, binarize = other_images(run, str(options.other))
-        xs = evaluate.held_out(spread(images, options.examples), binarize)
+        images, config = other_images(run, str(options.other))
+        xs = prepared(prepare_of(config), spread(images, options.examples).examples)
         name = Path(str(options.other)).stem.replace(":", "-")
-        compare(options, run, as_seen, xs, name=name, binarisation=binarize)
+        compare(options, run, dataset, xs, name=name, binarisation=binarization(config))
         return None
     without = run_without_class(run, options.held_out_class)
     if isinstance(without, int):
         return without
-    binarize = config.binarization(run.config)
-    chosen = Split(as_seen.test.examples[as_seen.test.labels == options.held_out_class], None)
-    xs = evaluate.held_out(spread(chosen, options.examples), binarize)
-    own = data_of(without.config)._replace(name=f"{as_seen.name} without class {options.held_out_class}")
-    compare(options, without, own, xs, name=f"class {options.held_out_class}", binarisation=binarize)
+    chosen = Split(dataset.test.examples[dataset.test.labels == options.held_out_class])
+    xs, _ = seen(run, chosen, options.examples)
+    own = without.kind.data(without.config)._replace(name=f"{dataset.name} without class {options.held_out_class}")
+    name = f"class {options.held_out_class}"
+    compare(options, without, own, xs, name=name, binarisation=binarization(run.config))
     return None
 
 
-def other_images(run: Run, name: str) -> tuple[Split, config.Binarize]:
+def other_images(run: Run, name: str) -> tuple[Split, Any]:
     """The test images of another data set, as the run's likelihood needs them.
 
     Args:
@@ -98,23 +102,25 @@ def other_images(run: Run, name: str) -> tuple[Split, config.Binarize]:
         name: of the other data set.
 
     Returns:
-        Its test images, and how their pixels become what the likelihood is a density of.
+        Its test images, and the run's configuration with them for its data, by which their pixels become what the
+        likelihood is a density of.
 
     Raises:
         RunError: they have another size.
         DataError: they cannot be read.
     """
-    binarize = config.binarization(run.config)
+    binarize = binarization(run.config)
     if name == "binarized_mnist":
         binarize = "none"
-    elif run.config.model.likelihood == "bernoulli" and binarize == "none":
+    elif run.config.model.likelihood.pixels == "binary" and binarize == "none":
         binarize = "dynamic"  # the run's own pixels are zeros and ones already
     data = dataclasses.replace(run.config.data, name=name, split=None, binarize=binarize)
-    other = data_of(dataclasses.replace(run.config, data=data))
-    if other.test.examples.shape[1:] != run.image_shape:
-        theirs, own = (" x ".join(map(str, shape)) for shape in (other.test.examples.shape[1:], run.image_shape))
-        raise RunError(f"{name} has images of {theirs}, and the run of {own}: choose a data set of the run's size")
-    return other.test, binarize
+    config = dataclasses.replace(run.config, data=data)
+    other = run.kind.data(config)
+    theirs, own = other.test.examples.shape[1:], run.about.example.shape
+    if theirs != own:
+        raise RunError(f"{name} has images of {by(theirs)}, and the run of {by(own)}: give one of the run's size")
+    return other.test, config
 
 
 def run_without_class(run: Run, left_out: int) -> Run | int:
@@ -132,7 +138,8 @@ def run_without_class(run: Run, left_out: int) -> Run | int:
     Raises:
         RunError: the data has no labels or no such class, or the twin there is another model's.
     """
-    dataset = data_of(dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, binarize="none")))
+    grey = dataclasses.replace(run.config, data=dataclasses.replace(run.config.data, binarize="none"))
+    dataset = run.kind.data(grey)
     labels = dataset.train.labels
     if labels is None or dataset.test.labels is None:
         raise RunError(f"{dataset.name} has no labels, so no class can be left out: give --other DATASET")
@@ -142,19 +149,18 @@ def run_without_class(run: Run, left_out: int) -> Run | int:
     name = f"{run.folder.resolve().name}-without-{left_out}"
     place = run.folder.resolve().parent / name
     data = place.with_name(f"{name}-data.npz")
-    settings = dataclasses.replace(
-        run.config, data=config.Data(name=str(data), binarize=config.binarization(run.config))
-    )
+    settings = dataclasses.replace(run.config, data=Images(name=str(data), binarize=binarization(run.config)))
     begun = (place / "config.json").is_file()
-    if begun and (changed := config.differences(config_file.read(place / "config.json"), settings)):
+    if begun and (changed := differences(config_file.read(place / "config.json", run.kind)[1], settings)):
         raise RunError(f"{place} was trained with other values of {', '.join(changed)}: move it away, and run again")
     if (place / "result.json").is_file():
         return open_run(place)
     if not begun:
         np.savez_compressed(data, **_arrays_without(dataset, left_out))  # type: ignore[arg-type]
     print(f"training {place}, the same model without class {left_out}", flush=True)
-    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(config.Config)}
-    code = launch.main(launch.Options(**values, runs=place.parent, name=name, resume=begun))
+    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
+    options = launch.options_of(run.kind)(**values, runs=place.parent, name=name, resume=begun)
+    code = launch.run(run.kind, options, line=f"jaxvae anomaly {run.folder} --held-out-class {left_out}")
     return code or open_run(place)
 
 
@@ -169,7 +175,7 @@ def _arrays_without(dataset: Dataset, left_out: int) -> dict[str, np.ndarray]:
 
 
 def compare(
-    options: Options, run: Run, dataset: Dataset, anomalies: Array, *, name: str, binarisation: config.Binarize
+    options: Options, run: Run, dataset: Dataset, anomalies: Array, *, name: str, binarisation: Binarize
 ) -> None:
     """Score both kinds of images, and add the numbers, the picture and a section to the run.
 
@@ -181,22 +187,22 @@ def compare(
         name: of the anomalies.
         binarisation: of the anomalies.
     """
-    binarize = config.binarization(run.config)
     xs = {
-        "training": evaluate.held_out(spread(dataset.train, options.examples), binarize),
-        "normal": evaluate.held_out(spread(dataset.test, options.examples), binarize),
+        "training": seen(run, dataset.train, options.examples)[0],
+        "normal": seen(run, dataset.test, options.examples)[0],
         "anomalous": anomalies,
     }
+    key_of = dict(zip(xs, jax.random.split(jax.random.key(options.seed), len(xs)), strict=True))
     nll = {
-        kind: -evaluate.log_likelihoods(
+        kind: -log_likelihoods(
             run.model,
-            jax.random.fold_in(jax.random.key(5), index),
+            key_of[kind],
             run.params,
             images,
             num_samples=options.num_samples,
             show=f"log p(x), {kind} images",
         ).astype(np.float64)
-        for index, (kind, images) in enumerate(xs.items())
+        for kind, images in xs.items()
     }
     typical = float(nll["training"].mean())
     kinds = ("normal", "anomalous")
@@ -206,19 +212,21 @@ def compare(
         "complexity": {kind: nll[kind] - lengths[kind] for kind in kinds},
         "typicality": {kind: np.abs(nll[kind] - typical) for kind in kinds},
     }
-    numbers = {}
-    for score, values in scores.items():
-        truth = np.repeat([0, 1], [len(values["normal"]), len(values["anomalous"])])
-        area = float(roc_auc_score(truth, np.concatenate([values["normal"], values["anomalous"]])))
-        error = auroc_standard_error(area, positives=len(values["anomalous"]), negatives=len(values["normal"]))
+    numbers: dict[str, dict[str, float]] = {}
+    for score, of_kind in scores.items():
+        truth = np.repeat([0, 1], [len(of_kind["normal"]), len(of_kind["anomalous"])])
+        area = float(roc_auc_score(truth, np.concatenate([of_kind["normal"], of_kind["anomalous"]])))
+        error = auroc_standard_error(area, positives=len(of_kind["anomalous"]), negatives=len(of_kind["normal"]))
         numbers[score] = {"auroc": area, "auroc_standard_error": error}
-    means = {f"mean_negative_log_likelihood_{kind}": float(values.mean()) for kind, values in nll.items()}
+    means: dict[str, float | None] = {}
+    for kind, values in nll.items():
+        means |= mean_and_error(values).under(f"mean_negative_log_likelihood_{kind}")
     file = "anomaly-" + name.replace(" ", "-")
     (run.folder / "figures").mkdir(exist_ok=True)
     draw(
         run.folder / "figures" / f"{file}.png",
-        {SCORES[score]: values for score, values in scores.items()},
-        {SCORES[score]: (values["auroc"], values["auroc_standard_error"]) for score, values in numbers.items()},
+        {SCORES[score]: of_kind for score, of_kind in scores.items()},
+        {SCORES[score]: (found["auroc"], found["auroc_standard_error"]) for score, found in numbers.items()},
         {kind: np.asarray(xs[kind]) for kind in kinds},
         normal=dataset.name,
         anomalous=name,
@@ -242,18 +250,15 @@ def compare(
             "estimator": "importance sampling from q(z|x)",
             "nll_k": options.num_samples,
             "complexity": "bits of a PNG file (one bit a pixel where pixels are 0 or 1) times ln 2",
-            "standard_error": "Hanley and McNeil (1982)",
+            "standard_error": "of an AUROC, Hanley and McNeil (1982); of a mean, over images",
             "units": "nats",
+            "draw_seed": options.seed,
         },
         columns=("score", "AUROC", "s.e."),
         rows=[(SCORES[s], f"{n['auroc']:.4f}", f"{n['auroc_standard_error']:.4f}") for s, n in numbers.items()],
         figures=[f"{file}.png"],
     )
     print(f"{dataset.name} against {name}, {len(xs['normal'])} and {len(xs['anomalous'])} test images, AUROC:")
-    for score, values in numbers.items():
-        print(f"  {SCORES[score]}: {values['auroc']:.4f} ± {values['auroc_standard_error']:.4f}")
+    for score, found in numbers.items():
+        print(f"  {SCORES[score]}: {found['auroc']:.4f} ± {found['auroc_standard_error']:.4f}")
     print(f"report: {run.folder / 'report.html'}")
-
-
-if __name__ == "__main__":
-    command(main, Options)

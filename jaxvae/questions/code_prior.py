@@ -1,4 +1,4 @@
-"""A prior over the codes of a vector-quantised model: `python -m jaxvae.questions.code_prior runs/NAME`."""
+"""A prior over the codes of a vector-quantised run: `jaxvae code-prior runs/NAME`."""
 
 import math
 from collections.abc import Callable
@@ -14,30 +14,28 @@ import optax
 import tyro
 from tqdm import tqdm
 
-from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.models import Nearest, perplexity
 from jaxvae.priors import recurrent_codes
-from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined
-from jaxvae.run import RunError
-from jaxvae.run.command import command
+from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined, seen
+from jaxvae.run import RunError, keys
 from jaxvae.run.data import Split
-from jaxvae.run.evaluate import as_seen
-from jaxvae.run.figures.images import decode, spread
+from jaxvae.run.figures.images import decode
 from jaxvae.run.figures.rows import blocks, labelled_rows
+from jaxvae.run.fit import History, fit
 from jaxvae.run.folder.opening import Run
+from jaxvae.run.held_out import as_seen
 from jaxvae.run.report import section
+from jaxvae.run.train import Diverged
 from jaxvae.types import Array, Key, Params
 
 AT_ONCE = 1000
 SHOWN = 64
-# Of others no nat is a bit of a pixel.
-DISCRETE = ("bernoulli", "categorical", "beta-binomial", "logistic-mixture", "pixelcnn")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Learn a prior over the codes of a trained run (--model.structure vq), and measure, draw and sample it."""
+    """Learn a prior over the codes of a trained run (jaxvae train vq), and measure, draw and sample it."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -64,14 +62,12 @@ def main(options: Options) -> None:
     if not options.lr > 0:
         raise RunError(f"--lr {options.lr} must be positive")
     run, dataset = open_examined(options.run, ("vq",))
-    if len(dataset.train.examples) < options.batch_size:
-        raise RunError(
-            f"--batch-size {options.batch_size} is more than the {len(dataset.train.examples)} training images"
-        )
+    if dataset.train.size < options.batch_size:
+        raise RunError(f"--batch-size {options.batch_size} is more than the {dataset.train.size} training images")
     parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}
     codes = {name: _in_parts(_encoded, run, part, f"codes, {name}") for name, part in parts.items() if part is not None}
     key_prior, key_train, key_draws = jax.random.split(jax.random.key(options.seed), 3)
-    prior, chosen_after, curve = _learned(run, codes, key_prior, key_train, options)
+    prior, history = _learned(run, codes, key_prior, key_train, options)
 
     distortion = -_in_parts(_fits, run, dataset.test, "log p(x|z)")
     count = math.prod(codes["test"].shape[1:])
@@ -84,41 +80,31 @@ def main(options: Options) -> None:
         "codebook_perplexity": float(perplexity(jnp.asarray(usage, jnp.float32))),
         "codes_used": int(np.sum(usage > 0)),
         "prior_parameters": sum(leaf.size for leaf in jax.tree.leaves(prior)),
-        "prior_epochs_kept": chosen_after,
-    }
-    numbers["distortion"], numbers["distortion_standard_error"] = mean_and_error(distortion)
+        "prior_epochs_kept": history.best_epoch,
+        "rate_learned_prior_of_each_epoch": None if history.valid is None else (-history.valid).tolist(),
+    } | mean_and_error(distortion).under("distortion")
     rows = []
     for name, rate in rates.items():
-        total, error = mean_and_error(distortion + rate)
-        numbers |= {
-            f"rate_{name}_prior": float(rate.mean()),
-            f"nll_bound_{name}_prior": total,
-            f"nll_bound_{name}_prior_standard_error": error,
-        }
-        bits = "–"
-        if run.config.model.likelihood in DISCRETE:
-            mean, error_of_bits = mean_and_error((distortion + rate) / math.prod(run.image_shape) / math.log(2))
-            numbers |= {
-                f"bits_per_dimension_{name}_prior": mean,
-                f"bits_per_dimension_{name}_prior_standard_error": error_of_bits,
-            }
-            bits = f"{mean:.4f}"
-        rows.append([name, f"{rate.mean():.2f}", f"{distortion.mean():.2f}", f"{total:.2f} ± {error:.2f}", bits])
+        total, bits = mean_and_error(distortion + rate), "–"
+        numbers |= {f"rate_{name}_prior": float(rate.mean())} | total.under(f"nll_bound_{name}_prior")
+        if run.config.model.likelihood.pixels != "grey":  # of a density no nat is a bit of a pixel
+            in_bits = mean_and_error((distortion + rate) / math.prod(run.about.example.shape) / math.log(2))
+            numbers |= in_bits.under(f"bits_per_dimension_{name}_prior")
+            bits = in_bits.said(4)
+        rows.append([name, f"{rate.mean():.2f}", f"{distortion.mean():.2f}", total.said(), bits])
     _draw(run, prior, key_draws, dataset.test, usage)
     page = section.add(
         run,
-        "quantized",
+        "code_prior",
         title="A prior over the codes",
         text=_text(run),
         numbers=numbers,
         protocol={
             "examples": len(distortion),
-            "likelihood": run.config.model.likelihood,
             "code_positions": list(codes["test"].shape[1:]),
-            "prior": f"gated recurrent unit of width {options.width}",
-            "prior_epochs": options.epochs,
-            "prior_chosen_on": "validation codes" if "valid" in codes else "nothing: the last epoch",
-            "prior_bound_by_epoch": curve,
+            "code_prior": f"gated recurrent unit of width {options.width}",
+            "code_prior_epochs": options.epochs,
+            "code_prior_chosen_on": "validation codes" if "valid" in codes else "nothing: the last epoch",
             "standard_error": "over test images",
             "draw_seed": options.seed,
         },
@@ -152,7 +138,7 @@ def _encoded(model: VAE, params: Params, xs: Array) -> Array:
 
 def _in_parts(function: Callable[[VAE, Params, Array], Array], run: Run, part: Split, label: str) -> np.ndarray:
     """What a function makes of a split, a thousand images at a time, with a progress bar."""
-    xs = as_seen(run.config, part)
+    xs = as_seen(run.recipe, part)
     begins = tqdm(range(0, len(xs), AT_ONCE), desc=label, unit=" batches")
     return np.concatenate([np.asarray(function(run.model, run.params, xs[i : i + AT_ONCE])) for i in begins])
 
@@ -160,7 +146,7 @@ def _in_parts(function: Callable[[VAE, Params, Array], Array], run: Run, part: S
 @partial(jax.jit, static_argnums=0)
 def _fits(model: VAE, params: Params, xs: Array) -> Array:
     """log p(x|z), [N]."""
-    key = jax.random.key(0)  # the code of an image is no draw
+    key = keys.of_terms()  # the code of an image is no draw
     return jax.vmap(lambda x: model.terms(key, params, x).log_likelihood)(xs)
 
 
@@ -176,50 +162,40 @@ def _rates(prior: recurrent_codes.RecurrentCodes, codes: np.ndarray) -> np.ndarr
 
 def _learned(
     run: Run, codes: dict[str, np.ndarray], key_prior: Key, key_train: Key, options: Options
-) -> tuple[recurrent_codes.RecurrentCodes, int, list[float]]:
-    """The prior after the epoch that is best on validation codes, which epoch that is, and their bound by epoch."""
-    data = jnp.asarray(codes["train"])
-    steps = len(data) // options.batch_size
-    optimizer = optax.adam(optax.cosine_decay_schedule(options.lr, options.epochs * steps))
-    prior = recurrent_codes.start(key_prior, data.shape[1:], run.config.model.codes, width=options.width)
-
-    def loss(keys: Key, params: Params, extra: Any, xs: Array, step: Array) -> Any:
-        rate = -jnp.mean(jax.vmap(params.log_prob)(xs))
-        return rate, (extra, {"rate": rate})
-
-    epoch = jax.jit(
-        partial(
-            training.steps,
-            step=training.make_step(loss, optimizer),
-            prepare=lambda key, stored: stored,
+) -> tuple[recurrent_codes.RecurrentCodes, History]:
+    """The prior after the epoch that is best on validation codes, the last one where there are none; its history."""
+    train = codes["train"]
+    rate = optax.cosine_decay_schedule(options.lr, options.epochs * (len(train) // options.batch_size))
+    try:
+        prior, history = fit(
+            None,
+            train,
+            key=key_train,
+            epochs=options.epochs,
             batch_size=options.batch_size,
-        ),
-        donate_argnums=0,
-    )
-    state, best, chosen, curve = training.start(prior, optimizer), prior, 0, []
-    lowest = math.inf
-    bar = tqdm(range(options.epochs), desc="prior", unit=" epochs")
-    for number in bar:
-        state, _ = epoch(state, key_train, data)
-        held_out = float(_rates(state.params, codes["valid"]).mean()) if "valid" in codes else -number
-        curve.append(held_out)
-        bar.set_postfix_str(f"{held_out:.2f} nats")
-        if not math.isfinite(held_out):
-            raise RunError(
-                f"the prior's loss is not finite in epoch {number + 1}: give a lower --lr than {options.lr:g}"
-            )
-        if held_out < lowest:
-            lowest, best, chosen = held_out, jax.tree.map(jnp.copy, state.params), number + 1
-    return best, chosen, curve if "valid" in codes else []
+            optimizer=optax.adam(rate),
+            bound=_log_prob,
+            valid=codes.get("valid"),
+            patience=options.epochs if "valid" in codes else None,  # to the end: the best is kept
+            params=recurrent_codes.start(key_prior, train.shape[1:], run.config.model.codes, width=options.width),
+        )
+    except Diverged as error:
+        raise RunError(f"the prior diverged ({error}): give a lower --lr than {options.lr:g}") from None
+    return prior, history
+
+
+def _log_prob(model: None, key: Key, prior: Params, codes: Array, *, num_samples: int) -> Array:
+    """ln p(codes), which is exact: a bound without a model and without draws."""
+    return prior.log_prob(codes)
 
 
 def _draw(run: Run, prior: recurrent_codes.RecurrentCodes, key: Key, test: Split, usage: np.ndarray) -> None:
     place = run.folder / "figures"
     place.mkdir(exist_ok=True)
     table = run.params["codebook"]
-    keys = jax.random.split(key, SHOWN)
-    drawn = jax.jit(jax.vmap(prior.sample))(keys)
-    uniform = jax.vmap(run.model.prior(run.params).sample)(keys)
+    of_each = jax.random.split(key, SHOWN)
+    drawn = jax.jit(jax.vmap(prior.sample))(of_each)
+    uniform = jax.vmap(run.model.prior(run.params).sample)(of_each)
     blocks(
         place / "code_samples.png",
         {
@@ -230,14 +206,14 @@ def _draw(run: Run, prior: recurrent_codes.RecurrentCodes, key: Key, test: Split
         caption="The decoder's mean for codes from the learned prior, one after another, and for codes that are each "
         "drawn by itself: look for whole shapes on the left.",
     )
-    xs = as_seen(run.config, spread(test, 12))
+    xs, _ = seen(run, test, 12)
     codes = _encoded(run.model, run.params, xs)
     labelled_rows(
         place / "code_reconstructions.png",
         [
             ("data", np.asarray(xs)),
             ("from its codes", np.asarray(decode(run.model, run.params, table[codes]))),
-            ("the codes", _as_pictures(np.asarray(codes), usage, run.image_shape)),
+            ("the codes", _as_pictures(np.asarray(codes), usage, run.about.example.shape)),
         ],
         title="Images and their codes",
         caption="Test images, the decoder's mean for their codes, and the codes: frequent ones dark, rare ones light.",
@@ -261,7 +237,3 @@ def _text(run: Run) -> str:
         "Here a recurrent network learns p(codes) from the codes of the training images, one after another in raster "
         "order, and keeps the epoch that is best on validation codes. The model itself is not changed."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

@@ -1,4 +1,4 @@
-"""The codes of a whole data set, and what they are worth: `python -m jaxvae.questions.codes runs/NAME`."""
+"""The codes of a whole data set, and what they are worth: `jaxvae codes runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,20 +13,19 @@ from tqdm import tqdm
 
 from jaxvae.latent import encode, map_code
 from jaxvae.model import VAE
-from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import REALS, Mean, at_least, mean_and_error, open_examined, seen
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.config import DISCRETE, binarization
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.evaluate import held_out
 from jaxvae.run.figures import gallery
 from jaxvae.run.figures import images as run_images
 from jaxvae.run.figures.rows import labelled_rows
 from jaxvae.run.folder.opening import Run
+from jaxvae.run.held_out import as_seen, even_rows
 from jaxvae.run.report import section
 from jaxvae.types import Array, Params
 
 SHOWN = 12
+DRAW, MEAN, MAP = "a posterior draw", "the posterior mean", "the MAP code"
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed)
     if options.tsne_examples != 0:
         at_least(10, tsne_examples=options.tsne_examples)
-    run, dataset = open_examined(options.run, without=DISCRETE)
-    if options.neighbours > min(options.train_examples, len(dataset.train.examples)):
+    run, dataset = open_examined(options.run, needs=REALS)
+    if options.neighbours > min(options.train_examples, dataset.train.size):
         raise RunError(f"--neighbours {options.neighbours} is more than the training images to choose from")
     place = run.folder / "figures"
     test, labels = seen(run, dataset.test, options.test_examples)
@@ -73,7 +72,7 @@ def main(options: Options) -> None:
     gallery.latent_scatter(place / "codes_pca.png", codes, labels)
     drawn = ["codes_pca.png"]
     if options.tsne_examples and codes.shape[1] > 2:
-        chosen = np.unique(np.linspace(0, len(codes) - 1, options.tsne_examples).astype(int))
+        chosen = even_rows(len(codes), options.tsne_examples)
         of_chosen = None if labels is None else labels[chosen]
         print("t-SNE of", len(chosen), "codes", flush=True)
         gallery.latent_scatter(place / "codes_tsne.png", codes[chosen], of_chosen, method="tsne")
@@ -82,21 +81,18 @@ def main(options: Options) -> None:
     numbers: dict = {"rows": rows, "latent": codes.shape[1]}
     table: list[list] = []
     if labels is not None:
-        numbers |= _classified(run, dataset, test, codes, labels, options)
-        for name in ("codes", "pixels", "codes_less_pixels"):
-            value, error = numbers[f"accuracy_{name}"], numbers[f"accuracy_{name}_standard_error"]
-            heading = f"{options.neighbours}-nearest-neighbour accuracy, {name.replace('_', ' ')}"
-            table.append([heading, f"{value:.4f} ± {error:.4f}"])
+        for name, accuracy in _classified(run, dataset, test, codes, labels, options).items():
+            numbers |= accuracy.under(f"accuracy_{name.replace(' ', '_')}")
+            table.append([f"{options.neighbours}-nearest-neighbour accuracy, {name}", accuracy.said(4)])
     else:
         print(f"{dataset.name} has no labels, so the nearest-neighbour accuracy is left out")
 
-    some = test[np.unique(np.linspace(0, len(test) - 1, options.map_examples).astype(int))]
-    compared, images = _compare_codes(run, some, options)
-    numbers |= compared
-    for name in ("a posterior draw", "the posterior mean", "the MAP code"):
+    some = test[even_rows(len(test), options.map_examples)]
+    explained, images = _compare_codes(run, some, options)
+    for name, of_code in explained.items():
         for what, words in (("log_likelihood", "log p(x|z)"), ("log_joint", "log p(x|z) + log p(z)")):
-            key = f"{what}_at_{name.replace(' ', '_')}"
-            table.append([f"{words} at {name}", f"{numbers[key]:.2f} ± {numbers[f'{key}_standard_error']:.2f} nats"])
+            numbers |= of_code[what].under(f"{what}_at_{name.replace(' ', '_')}")
+            table.append([f"{words} at {name}", f"{of_code[what].said()} nats"])
     labelled_rows(
         place / "map_codes.png",
         images,
@@ -112,7 +108,7 @@ def main(options: Options) -> None:
         numbers=numbers,
         protocol={
             "codes_npy": "posterior means, float32; the rows of each split are under rows",
-            "train_examples": min(options.train_examples, len(dataset.train.examples)),
+            "train_examples": min(options.train_examples, dataset.train.size),
             "test_examples": len(test),
             "neighbours": options.neighbours,
             "distance": "Euclidean",
@@ -136,16 +132,14 @@ def _write_codes(run: Run, dataset: Dataset) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = {}
     parts: list[np.ndarray] = []
     count = 0
-    with tqdm(
-        total=sum(len(split.examples) for split in splits.values() if split), desc="codes", unit=" images"
-    ) as bar:
+    with tqdm(total=sum(split.size for split in splits.values() if split), desc="codes", unit=" images") as bar:
         for name, split in splits.items():
             if split is None:
                 continue
-            rows[name] = [count, count + len(split.examples)]
-            count += len(split.examples)
-            for begin in range(0, len(split.examples), 1000):
-                images = held_out(Split(split.examples[begin : begin + 1000], None), binarization(run.config))
+            rows[name] = [count, count + split.size]
+            count += split.size
+            for begin in range(0, split.size, 1000):
+                images = as_seen(run.recipe, Split(split.examples[begin : begin + 1000]))
                 parts.append(run_images.encode(run.model, run.params, images))
                 bar.update(len(images))
     unfinished = run.folder / ".codes.npy.unfinished"
@@ -157,7 +151,7 @@ def _write_codes(run: Run, dataset: Dataset) -> dict[str, list[int]]:
 
 def _classified(
     run: Run, dataset: Dataset, test: Array, codes: np.ndarray, labels: np.ndarray, options: Options
-) -> dict[str, float]:
+) -> dict[str, Mean]:
     """The accuracy of nearest neighbours among codes and among pixels, and their difference on the same images."""
     train, train_labels = seen(run, dataset.train, options.train_examples)
     right = {}
@@ -167,12 +161,8 @@ def _classified(
     ):
         classifier = KNeighborsClassifier(options.neighbours).fit(known, train_labels)
         right[name] = (classifier.predict(asked) == labels).astype(float)
-    right["codes_less_pixels"] = right["codes"] - right["pixels"]
-    numbers: dict[str, float] = {}
-    for name, of_images in right.items():
-        mean, error = mean_and_error(of_images)
-        numbers |= {f"accuracy_{name}": mean, f"accuracy_{name}_standard_error": error}
-    return numbers
+    right["codes less pixels"] = right["codes"] - right["pixels"]
+    return {name: mean_and_error(of_images) for name, of_images in right.items()}
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="num_steps")
@@ -193,23 +183,26 @@ def _explained(model: VAE, params: Params, xs: Array, zs: Array) -> tuple[Array,
     return log_likelihood, jax.vmap(model.prior(params).log_prob)(zs)
 
 
-def _compare_codes(run: Run, xs: Array, options: Options) -> tuple[dict[str, float], list[tuple[str, np.ndarray]]]:
+def _compare_codes(
+    run: Run, xs: Array, options: Options
+) -> tuple[dict[str, dict[str, Mean]], list[tuple[str, np.ndarray]]]:
     """What each kind of code explains, and the rows of a picture."""
     keys = jax.random.split(jax.random.key(options.seed), len(xs))
     codes = _three_codes(run.model, run.params, keys, xs, num_steps=options.map_steps)
-    named = dict(zip(("a_posterior_draw", "the_posterior_mean", "the_MAP_code"), codes, strict=True))
-    numbers: dict[str, float] = {}
+    named = dict(zip((DRAW, MEAN, MAP), codes, strict=True))
+    explained = {}
     for name, zs in named.items():
         log_likelihood, log_prior = map(np.asarray, _explained(run.model, run.params, xs, zs))
-        for what, values in (("log_likelihood", log_likelihood), ("log_joint", log_likelihood + log_prior)):
-            mean, error = mean_and_error(values)
-            numbers |= {f"{what}_at_{name}": mean, f"{what}_at_{name}_standard_error": error}
-    chosen = np.unique(np.linspace(0, len(xs) - 1, SHOWN).astype(int))
+        explained[name] = {
+            "log_likelihood": mean_and_error(log_likelihood),
+            "log_joint": mean_and_error(log_likelihood + log_prior),
+        }
+    chosen = even_rows(len(xs), SHOWN)
     images = [("data", np.clip(np.asarray(xs[chosen]), 0, 1))]
-    for name in ("the_posterior_mean", "the_MAP_code"):
+    for name in (MEAN, MAP):
         decoded = run_images.decode(run.model, run.params, jnp.asarray(named[name])[chosen])
-        images.append((f"at {name.replace('_', ' ')}".replace("the ", ""), np.asarray(decoded)))
-    return numbers, images
+        images.append((f"at {name.removeprefix('the ')}", np.asarray(decoded)))
+    return explained, images
 
 
 def _text(labelled: bool) -> str:
@@ -225,7 +218,3 @@ def _text(labelled: bool) -> str:
         words + "\n\nWhat the codes know about the classes, which they were never told, is measured by nearest "
         "neighbours among training codes, beside the same classifier among pixels."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

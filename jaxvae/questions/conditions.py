@@ -1,4 +1,4 @@
-"""Images of a class, or from a part of an image: `python -m jaxvae.questions.conditions runs/NAME`."""
+"""Images of a class, or from a part of an image: `jaxvae conditions runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +13,12 @@ import tyro
 from jaxvae import evaluation
 from jaxvae.model import VAE
 from jaxvae.models import Given, given, quadrants
-from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined
+from jaxvae.questions.parts.examined import at_least, mean_and_error, on_the_same_data, open_examined, seen
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.evaluate import as_seen, log_likelihoods
-from jaxvae.run.figures.images import decode, spread
+from jaxvae.run.figures.images import decode
 from jaxvae.run.figures.rows import labelled_rows
-from jaxvae.run.folder import opening
-from jaxvae.run.folder.opening import Run
+from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.measures import log_likelihoods
 from jaxvae.run.report import section
 from jaxvae.types import Array, Key, Params
 
@@ -29,12 +27,12 @@ SHOWN, DRAWN = 12, 5
 
 @dataclass(frozen=True)
 class Options:
-    """Measure and draw a trained conditional model (--model.structure class-conditional or quadrants)."""
+    """Measure and draw a trained conditional model (jaxvae train class-conditional, jaxvae train quadrants)."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
     baseline: Path | None = None
-    """For quadrants: the run folder of the same networks without a latent variable (quadrants-deterministic)."""
+    """For quadrants: the run folder of the same networks without a latent variable (--model.deterministic)."""
     examples: int = 10_000
     """Test images, from all over the set; as many as there are, if fewer."""
     num_samples: int = 100
@@ -55,47 +53,50 @@ def main(options: Options) -> None:
     at_least(1, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
     run, dataset = open_examined(options.run, ("class-conditional", "quadrants"))
-    by_class = run.config.model.structure == "class-conditional"
+    by_class = run.kind.name == "class-conditional"
+    if not by_class and run.config.model.deterministic:
+        raise RunError(
+            f"{options.run} has no latent variable (--model.deterministic): give a quadrants run that has one, and "
+            "this one as its --baseline"
+        )
     runs = {"conditional VAE": run}
     if options.baseline is not None:
         runs["without a latent variable"] = _baseline(run, options.baseline)
-    split = spread(dataset.test, options.examples)
-    xs = as_seen(run.config, split)
+    xs, _ = seen(run, dataset.test, options.examples)
     key_nll, key_class, key_pictures = jax.random.split(jax.random.key(options.seed), 3)
 
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     rows = []
     for name, of_run in runs.items():
         estimates = -log_likelihoods(
             of_run.model, key_nll, of_run.params, xs, num_samples=options.num_samples, show=f"log p(x|c), {name}"
         )
-        mean, error = mean_and_error(estimates)
-        label = name.lower().replace(" ", "_")
-        numbers |= {f"nll_{label}": mean, f"nll_{label}_standard_error": error}
-        rows.append([name, f"{mean:.2f} ± {error:.2f}"])
+        nll = mean_and_error(estimates)
+        numbers |= nll.under(f"nll_{name.lower().replace(' ', '_')}")
+        rows.append([name, nll.said()])
         if name == "conditional VAE":
             first = estimates
         else:
-            gain, error = mean_and_error(estimates - first)
-            numbers |= {"gain_over_baseline": gain, "gain_over_baseline_standard_error": error}
-            print(f"  nats gained over the baseline, on the same images: {gain:.2f} ± {error:.2f}")
+            gain = mean_and_error(estimates - first)
+            numbers |= gain.under("gain_over_baseline")
+            print(f"  nats gained over the baseline, on the same images: {gain.said()}")
     if by_class:
-        right = _classified(run, key_class, xs, options)
-        numbers["accuracy"], numbers["accuracy_standard_error"] = mean_and_error(right)
-        rows.append(["images classified by log p(x|class), right", f"{right.mean():.3f}"])
+        accuracy = mean_and_error(_classified(run, key_class, xs, options))
+        numbers |= accuracy.under("accuracy")
+        rows.append(["images classified by log p(x|class), right", accuracy.said(3)])
         figure = _draw_classes(run, key_pictures)
     else:
-        figure = _draw_completions(runs, key_pictures, as_seen(run.config, spread(dataset.test, SHOWN)))
+        figure = _draw_completions(runs, key_pictures, seen(run, dataset.test, SHOWN)[0])
     page = section.add(
         run,
-        "conditional",
+        "conditions",
         title="Images of a class" if by_class else "Images from a part",
         text=_text(by_class),
         numbers=numbers,
         protocol={
-            "examples": len(split.examples),
+            "examples": len(estimates),
             "nll_k": options.num_samples,
-            "baseline": str(options.baseline),
+            "baseline": None if options.baseline is None else str(options.baseline),
             "standard_error": "over test images",
             "draw_seed": options.seed,
         },
@@ -110,16 +111,16 @@ def main(options: Options) -> None:
 
 def _baseline(run: Run, place: Path) -> Run:
     """A run without a latent variable, of the same images and quadrants."""
-    other = opening.open_run(place)
-    if run.config.model.structure != "quadrants" or other.config.model.structure != "quadrants-deterministic":
+    other = open_run(place)
+    for wanted, one in (("--baseline is a quadrants run", other), ("--baseline belongs to a quadrants run", run)):
+        if one.kind.name != "quadrants":
+            raise RunError(f"{wanted}, and {one.folder} is one of the kind {one.kind.name}: give another run")
+    if not other.config.model.deterministic:
         raise RunError(
-            f"--baseline is a run with --model.structure quadrants-deterministic, for one with quadrants; {place} has "
-            f"{other.config.model.structure}, and {run.folder} has {run.config.model.structure}"
+            f"--baseline {place} has a latent variable of its own: give a run that jaxvae train quadrants made with "
+            "--model.deterministic"
         )
-    same = ("name", "binarize", "split")
-    if any(getattr(other.config.data, field) != getattr(run.config.data, field) for field in same) or (
-        other.config.model.quadrants != run.config.model.quadrants
-    ):
+    if not on_the_same_data(run, other) or run.config.model.quadrants != other.config.model.quadrants:
         raise RunError(f"--baseline {place} was trained on other data or quadrants than {run.folder}: give another")
     return other
 
@@ -178,7 +179,7 @@ def _draw_completions(runs: dict[str, Run], key: Key, xs: Array) -> str:
     run, *baselines = runs.values()
     place = run.folder / "figures"
     place.mkdir(exist_ok=True)
-    visible = quadrants.visible_quadrants(run.image_shape, run.config.model.quadrants)
+    visible = quadrants.visible_quadrants(run.about.example.shape, run.config.model.quadrants)
     _, seen = jax.vmap(lambda x: quadrants.parted(x, visible))(xs)
 
     def finish(latent: Given, mean: Array) -> Array:
@@ -189,7 +190,7 @@ def _draw_completions(runs: dict[str, Run], key: Key, xs: Array) -> str:
         return np.asarray(decode(of_run.model, of_run.params, codes, finish))
 
     rows = [("visible", np.where(visible, np.asarray(seen), 0.5))]
-    rows += [("without a latent variable", means(baseline, key)) for baseline in baselines]
+    rows += [("no latent variable", means(baseline, key)) for baseline in baselines]
     rows += [(f"completion {i + 1}", means(run, k)) for i, k in enumerate(jax.random.split(key, DRAWN))]
     rows += [("the image", np.asarray(xs))]
     labelled_rows(
@@ -217,7 +218,3 @@ def _text(by_class: bool) -> str:
         "Without a latent variable, the same networks predict each hidden pixel as well as they can, and all of them "
         "independently; that number is exact."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

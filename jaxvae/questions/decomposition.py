@@ -1,20 +1,16 @@
-"""What a trained run's bound is made of: `python -m jaxvae.questions.decomposition runs/NAME`."""
+"""What a trained run's bound is made of: `jaxvae decomposition runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import tyro
 
 from jaxvae.evaluation import annealed, decomposition, gaps
-from jaxvae.questions.parts.examined import at_least, each_of, open_examined
-from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.config import binarization
-from jaxvae.run.evaluate import held_out
-from jaxvae.run.figures.images import spread
+from jaxvae.questions.parts.examined import at_least, check_gaussians, each_of, mean_and_error, open_examined, seen
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
@@ -22,7 +18,6 @@ from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
 GAP_CHAINS = 8
-TAKEN_APART = {"posterior": ("normal", "semi-amortised"), "prior": ("standard", "learned")}
 
 
 @dataclass(frozen=True)
@@ -56,15 +51,8 @@ def main(options: Options) -> None:
     at_least(1, gap_temperatures=options.gap_temperatures)
     at_least(0, seed=options.seed)
     run, dataset = open_examined(options.run)
-    for name, words in TAKEN_APART.items():
-        word = getattr(run.config.model, name)
-        if word not in words:
-            raise RunError(
-                f"{options.run} was trained with --model.{name} {word}, and this experiment takes Gaussians apart, "
-                f"dimension by dimension: give a run with {' or '.join(words)}"
-            )
-    test, word = dataset.test, binarization(run.config)
-    xs, gap_xs = held_out(spread(test, options.examples), word), held_out(spread(test, options.gap_examples), word)
+    check_gaussians(run)
+    xs, gap_xs = (seen(run, dataset.test, count)[0] for count in (options.examples, options.gap_examples))
     key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)
 
     print(f"taking the KL of {len(xs):,} posteriors apart", flush=True)
@@ -93,7 +81,7 @@ def main(options: Options) -> None:
             "gap_examples": len(gap_xs),
             "gap_log_likelihood": f"annealed from q(z|x), {options.gap_temperatures} moves, {GAP_CHAINS} chains",
             "active_threshold": 0.01,
-            "draws_seed": options.seed,
+            "draw_seed": options.seed,
         },
         columns=["", "nats", "±"],
         rows=rows,
@@ -124,7 +112,7 @@ def _numbers(
     split: gaps.InferenceGap,
 ) -> tuple[dict, list[list[str]]]:
     """The numbers as they are, and the table's rows."""
-    measured = {
+    measured: dict[str, Any] = {
         "rate (average KL)": (plane.rate, plane.rate_standard_error),
         "distortion (-log p(x|z))": (plane.distortion, plane.distortion_standard_error),
         "average KL, by draws": (parts.parts.kl, parts.standard_error.kl),
@@ -134,8 +122,7 @@ def _numbers(
         "    dimension-wise KL": (parts.parts.dimension_wise.sum(), None),
     }
     for name in ("inference", "approximation", "amortisation"):
-        values = np.asarray(getattr(split, name))
-        measured[f"{name} gap"] = (values.mean(), values.std(ddof=1) / np.sqrt(len(values)))
+        measured[f"{name} gap"] = mean_and_error(getattr(split, name))
     numbers = {
         name.strip(): {"value": float(value), "standard_error": None if error is None else float(error)}
         for name, (value, error) in measured.items()
@@ -186,7 +173,3 @@ def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split
         axes.set_xlabel("test image, in order")
         axes.set_ylabel("gap (nats)")
         axes.legend(loc="upper left")
-
-
-if __name__ == "__main__":
-    command(main, Options)

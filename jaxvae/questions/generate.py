@@ -1,4 +1,4 @@
-"""New images from a trained run, three ways: `python -m jaxvae.questions.generate runs/NAME`."""
+"""New images from a trained run, three ways: `jaxvae generate runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,8 @@ from tqdm import tqdm
 from jaxvae.distributions import Mixture
 from jaxvae.latent import aggregated_posterior
 from jaxvae.questions.parts.code_densities import drawn_images, fitted_mixture, mixture_draws, prior_density
-from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import Mean, at_least, mean_and_error, open_examined, seen
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.config import DISCRETE, WITHOUT_DENSITY
 from jaxvae.run.figures.images import decode
 from jaxvae.run.figures.rows import blocks, labelled_rows
 from jaxvae.run.folder.opening import Run
@@ -58,22 +56,22 @@ def main(options: Options) -> None:
     at_least(2, train_examples=options.train_examples, test_examples=options.test_examples)
     at_least(SHOWN, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, without=DISCRETE + WITHOUT_DENSITY)
+    run, dataset = open_examined(options.run, needs={"model.posterior": {"reals", "density"}})
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     if options.components is not None and options.components > len(train):
         raise RunError(f"--components {options.components} is more than the {len(train)} training codes to fit")
-    keys = dict(zip(("codes", "test", "prior", "aggregated", "pixels"), _keys(options.seed), strict=True))
+    key_codes, key_test, key_prior, key_aggregated, key_pixels = jax.random.split(jax.random.key(options.seed), 5)
 
     with tqdm(total=4, unit=" parts") as bar:
         bar.set_description("fitting the densities")
         aggregated = jax.jit(partial(aggregated_posterior, run.model))(run.params, train)
-        draws = np.asarray(_draws(aggregated.components, keys["codes"]), np.float64)
+        draws = np.asarray(_draws(aggregated.components, key_codes), np.float64)
         mixture = fitted_mixture(draws, options.components, options.seed)
         bar.update()
 
         bar.set_description("densities of held-out codes")
-        held_out = _draws(aggregated_posterior(run.model, run.params, test).components, keys["test"])
+        held_out = _draws(aggregated_posterior(run.model, run.params, test).components, key_test)
         densities = {
             PRIOR: np.asarray(prior_density(run.model, run.params, held_out)),
             AGGREGATED: np.asarray(_aggregated_density(aggregated, held_out)),
@@ -83,11 +81,11 @@ def main(options: Options) -> None:
 
         bar.set_description("drawing images")
         codes = {
-            PRIOR: jax.vmap(run.model.prior(run.params).sample)(jax.random.split(keys["prior"], options.num_samples)),
-            AGGREGATED: jax.vmap(aggregated.sample)(jax.random.split(keys["aggregated"], options.num_samples)),
+            PRIOR: jax.vmap(run.model.prior(run.params).sample)(jax.random.split(key_prior, options.num_samples)),
+            AGGREGATED: jax.vmap(aggregated.sample)(jax.random.split(key_aggregated, options.num_samples)),
             MIXTURE: jnp.asarray(mixture_draws(mixture, options.num_samples, options.seed), jnp.float32),
         }
-        images = {name: drawn_images(run.model, run.params, keys["pixels"], zs) for name, zs in codes.items()}
+        images = {name: drawn_images(run.model, run.params, key_pixels, zs) for name, zs in codes.items()}
         bar.update()
 
         bar.set_description("nearest training images")
@@ -118,13 +116,8 @@ def main(options: Options) -> None:
         figures=figures,
     )
     for name in densities:
-        mean, error = numbers[f"log_density_{_key(name)}"], numbers[f"log_density_{_key(name)}_standard_error"]
-        print(f"  log density of held-out codes, {name}: {mean:.2f} ± {error:.2f} nats")
+        print(f"  log density of held-out codes, {name}: {mean_and_error(densities[name]).said()} nats")
     print(f"report: {page}")
-
-
-def _keys(seed: int) -> Array:
-    return jax.random.split(jax.random.key(seed), 5)
 
 
 def _draws(posteriors, key: Array) -> Array:
@@ -148,7 +141,7 @@ def _key(name: str) -> str:
 
 def _numbers(densities: dict[str, np.ndarray], distances: dict[str, np.ndarray]) -> tuple[dict, list[list]]:
     """The numbers, and a table of them: a line of heads, then a line for each kind of image."""
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     table: list[list] = [
         ["images from", "log density of held-out codes (nats)", "distance to the nearest training image", "nearer"]
     ]
@@ -156,24 +149,23 @@ def _numbers(densities: dict[str, np.ndarray], distances: dict[str, np.ndarray])
         row = _key(name)
         cells: list = [name, "–"]
         if name in densities:
-            mean, error = mean_and_error(densities[name])
-            numbers |= {f"log_density_{row}": mean, f"log_density_{row}_standard_error": error}
-            cells[1] = f"{mean:.2f} ± {error:.2f}"
-            gain, error = mean_and_error(densities[name] - densities[PRIOR])
+            density = mean_and_error(densities[name])
+            numbers |= density.under(f"log_density_{row}")
+            cells[1] = density.said()
             if name != PRIOR:
-                numbers |= {f"gain_over_prior_{row}": gain, f"gain_over_prior_{row}_standard_error": error}
-        mean, error = mean_and_error(of_kind)
-        numbers |= {f"nearest_distance_{row}": mean, f"nearest_distance_{row}_standard_error": error}
-        cells.append(f"{mean:.3f} ± {error:.3f}")
+                numbers |= mean_and_error(densities[name] - densities[PRIOR]).under(f"gain_over_prior_{row}")
+        distance = mean_and_error(of_kind)
+        numbers |= distance.under(f"nearest_distance_{row}")
+        cells.append(distance.said(3))
         if name in densities:
-            share, error = _share_nearer(of_kind, distances["test set"])
-            numbers |= {f"share_nearer_{row}": share, f"share_nearer_{row}_standard_error": error}
-            cells.append(f"{share:.3f} ± {error:.3f}")
+            share = _share_nearer(of_kind, distances["test set"])
+            numbers |= share.under(f"share_nearer_{row}")
+            cells.append(share.said(3))
         table.append([*cells, "–"][:4])
     return numbers, table
 
 
-def _share_nearer(new: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
+def _share_nearer(new: np.ndarray, held_out: np.ndarray) -> Mean:
     """P(a new image is nearer to the training set than a held-out one), Mann and Whitney's U scaled to [0, 1].
 
     The standard error is the one under equality of both distributions. Source: Meehan, Chaudhuri & Dasgupta, "A
@@ -182,7 +174,7 @@ def _share_nearer(new: np.ndarray, held_out: np.ndarray) -> tuple[float, float]:
     labels = np.concatenate([np.ones(len(new)), np.zeros(len(held_out))])
     share = roc_auc_score(labels, -np.concatenate([new, held_out]))
     n, m = len(new), len(held_out)
-    return float(share), float(np.sqrt((n + m + 1) / (12 * n * m)))
+    return Mean(float(share), float(np.sqrt((n + m + 1) / (12 * n * m))))
 
 
 def _draw(run: Run, codes: dict, images: dict, train: Array, nearest: dict[str, np.ndarray]) -> list[str]:
@@ -242,7 +234,3 @@ def _text() -> str:
         "“nearer”, the share of pairs in which a new image lies nearer to the training set than a test image does. "
         "One half is as new as new data; one would be copies."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

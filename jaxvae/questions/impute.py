@@ -1,4 +1,4 @@
-"""Missing pixels filled in by a trained run: `python -m jaxvae.questions.impute runs/NAME`."""
+"""Missing pixels filled in by a trained run: `jaxvae impute runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +14,12 @@ from tqdm import tqdm
 from jaxvae.latent import Imputations, pseudo_gibbs
 from jaxvae.model import VAE
 from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined, seen
+from jaxvae.recipes.plain import mean_image
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.densities import mean_image
 from jaxvae.run.figures.curves import LINES
 from jaxvae.run.figures.page import GREY, MARGIN, NARROW, number_ticks, page
 from jaxvae.run.figures.rows import labelled_rows
+from jaxvae.run.held_out import even_rows
 from jaxvae.run.report import section
 from jaxvae.types import Array, Params, Shape
 
@@ -61,12 +61,12 @@ def main(options: Options) -> None:
     run, dataset = open_examined(options.run)
     xs, _ = seen(run, dataset.test, options.examples)
     key_hidden, key_chain = jax.random.split(jax.random.key(options.seed))
-    observed = _observed(key_hidden, len(xs), run.image_shape, options)
+    observed = _observed(key_hidden, len(xs), run.about.example.shape, options)
     mean = jnp.asarray(mean_image(dataset.train.examples), jnp.float32)
     start = jnp.where(observed, xs, mean[None])
 
     squares: dict[str, list[np.ndarray]] = {MEAN: [], DRAW: [], AVERAGE: []}
-    rows = np.unique(np.linspace(0, len(xs) - 1, SHOWN).astype(int))  # from all over: some data is sorted by class
+    rows = even_rows(len(xs), SHOWN)
     shown: list[Imputations] = []
     keys = jax.random.split(key_chain, len(xs))
     for begin in tqdm(range(0, len(xs), CHUNK), desc="imputing", unit=" batches"):
@@ -155,16 +155,15 @@ def _mean_squares(states: Array, xs: Array, observed: Array) -> Array:
 
 
 def _numbers(errors: dict[str, np.ndarray], baseline: np.ndarray) -> tuple[dict, list[list[str]]]:
-    mean, error = mean_and_error(baseline)
-    numbers: dict = {"mse_mean_image": mean, "mse_mean_image_standard_error": error}
-    table = [["the mean training image", f"{mean:.4f} ± {error:.4f}"]]
+    of_mean_image = mean_and_error(baseline)
+    numbers: dict = of_mean_image.under("mse_mean_image")
+    table = [["the mean training image", of_mean_image.said(4)]]
     for name, of_images in errors.items():
-        key = KEYS[name]
-        mean, error = mean_and_error(of_images[:, -1])
-        numbers |= {key: mean, f"{key}_standard_error": error, f"{key}_of_each_round": of_images.mean(axis=0).tolist()}
-        table.append([f"{name}, after the last round", f"{mean:.4f} ± {error:.4f}"])
-    gain, error = mean_and_error(baseline - errors[AVERAGE][:, -1])
-    return numbers | {"mse_gained_over_mean_image": gain, "mse_gained_over_mean_image_standard_error": error}, table
+        last = mean_and_error(of_images[:, -1])
+        numbers |= last.under(KEYS[name]) | {f"{KEYS[name]}_of_each_round": of_images.mean(axis=0).tolist()}
+        table.append([f"{name}, after the last round", last.said(4)])
+    gain = mean_and_error(baseline - errors[AVERAGE][:, -1])
+    return numbers | gain.under("mse_gained_over_mean_image"), table
 
 
 def _draw_images(path: Path, xs: np.ndarray, observed: np.ndarray, start: np.ndarray, chains: Imputations) -> None:
@@ -203,9 +202,10 @@ def _draw_errors(path: Path, errors: dict[str, np.ndarray], baseline: np.ndarray
         rounds = np.arange(1, next(iter(errors.values())).shape[1] + 1)
         for colour, (name, of_images) in zip(LINES, errors.items(), strict=False):
             mean = of_images.mean(axis=0)
-            error = of_images.std(axis=0, ddof=1) / np.sqrt(len(of_images))
             axes.plot(rounds, mean, color=colour, lw=1.8, label=f"{name}  {mean[-1]:.4f}")
-            axes.fill_between(rounds, mean - error, mean + error, color=colour, alpha=0.22, lw=0)
+            if len(of_images) > 1:
+                error = of_images.std(axis=0, ddof=1) / np.sqrt(len(of_images))
+                axes.fill_between(rounds, mean - error, mean + error, color=colour, alpha=0.22, lw=0)
         axes.axhline(baseline.mean(), color=GREY, lw=1.4, ls="--", label=f"the mean image  {baseline.mean():.4f}")
         axes.set_ylim(bottom=0)
         axes.set_xlabel("round")
@@ -224,7 +224,3 @@ def _text(options: Options) -> str:
         "The error is against the hidden truth. A draw is an image that might have been, and must err more than the "
         "best guess; that is the decoder's mean, averaged over the rounds."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

@@ -1,8 +1,9 @@
-"""A walk through the latent space of a trained run: `python -m jaxvae.questions.latent runs/NAME`."""
+"""A walk through the latent space of a trained run: `jaxvae latent runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,10 @@ from jaxvae.distributions import Delta
 from jaxvae.evaluation import active_units
 from jaxvae.latent import likelihood_near, linear_interpolation, spherical_interpolation, traverse
 from jaxvae.model import VAE
-from jaxvae.questions.parts.examined import at_least, open_examined, seen
+from jaxvae.questions.parts.examined import REALS, at_least, open_examined, seen
 from jaxvae.questions.parts.latent_attributes import Coded, add_attributes
 from jaxvae.questions.parts.latent_figures import draw_interpolations, draw_near, draw_traversals
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.config import DISCRETE
 from jaxvae.run.figures import gallery
 from jaxvae.run.figures.images import QUANTILES, decode, encode, manifold
 from jaxvae.run.folder.opening import Run
@@ -67,7 +66,7 @@ def main(options: Options) -> None:
     at_least(0, spread=options.spread, seed=options.seed)
     if not options.reach > 0:
         raise RunError(f"--reach {options.reach} must be positive")
-    run, dataset = open_examined(options.run, without=DISCRETE)
+    run, dataset = open_examined(options.run, needs=REALS)
     train, train_labels = seen(run, dataset.train, options.train_examples)
     test, test_labels = seen(run, dataset.test, max(options.test_examples, 2 * options.pairs))
     classes = _classes(options, train_labels, test_labels)
@@ -173,9 +172,10 @@ def _pairs(key: Key, count: int, labels: np.ndarray | None, pairs: int) -> np.nd
 
 def _interpolate(
     run: Run, codes: np.ndarray, chosen: np.ndarray, options: Options
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Decoded paths, name -> [pairs, T, H, W, C], and how their middles compare."""
-    paths, numbers = {}, {}
+    paths: dict[str, np.ndarray] = {}
+    numbers: dict[str, Any] = {}
     for name, interpolation in (("linear", linear_interpolation), ("spherical", spherical_interpolation)):
         along = jax.jit(jax.vmap(partial(interpolation, num_steps=options.steps)))(
             jnp.asarray(codes[chosen[:, 0]]), jnp.asarray(codes[chosen[:, 1]])
@@ -224,7 +224,3 @@ def _text(labelled: bool) -> str:
         "one image of the first class, it should make a member of the second of it. How often it does is judged by "
         "the five nearest training images, in pixels, of each decoded test image."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

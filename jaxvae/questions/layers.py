@@ -1,4 +1,4 @@
-"""What the layers of a ladder model do: `python -m jaxvae.questions.layers runs/NAME --baseline runs/ONE_LAYER`."""
+"""What the layers of a ladder do: `jaxvae layers runs/NAME --baseline runs/ONE_LAYER`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,19 @@ import tyro
 from jaxvae.distributions import closed_kl
 from jaxvae.model import VAE
 from jaxvae.models import TopDown
-from jaxvae.questions.parts.examined import at_least, mean_and_error, open_examined
+from jaxvae.questions.parts.examined import (
+    at_least,
+    check_gaussians,
+    mean_and_error,
+    on_the_same_data,
+    open_examined,
+    seen,
+)
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.evaluate import as_seen, log_likelihoods
-from jaxvae.run.figures.images import decode, spread
+from jaxvae.run.figures.images import decode
 from jaxvae.run.figures.rows import labelled_rows
-from jaxvae.run.folder import opening
-from jaxvae.run.folder.opening import Run
+from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.measures import log_likelihoods
 from jaxvae.run.report import section
 from jaxvae.types import Array, Distribution, Key, Params
 
@@ -30,7 +35,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Options:
-    """Measure and draw what each layer of a trained ladder model (--model.structure ladder) does."""
+    """Measure and draw what each layer of a trained ladder (jaxvae train ladder) does."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
@@ -57,7 +62,7 @@ def main(options: Options) -> None:
     runs = {"ladder": run}
     if options.baseline is not None:
         runs["one layer"] = _baseline(run, options.baseline)
-    xs = as_seen(run.config, spread(dataset.test, options.examples))
+    xs, _ = seen(run, dataset.test, options.examples)
     key_nll, key_rates, key_pictures = jax.random.split(jax.random.key(options.seed), 3)
 
     numbers: dict[str, Any] = {}
@@ -67,25 +72,24 @@ def main(options: Options) -> None:
             of_run.model, key_nll, of_run.params, xs, num_samples=options.num_samples, show=f"log p(x), {name}"
         )
         divergences = _divergences(of_run.model, key_rates, of_run.params, xs)
-        mean, error = mean_and_error(estimates)
-        label = name.replace(" ", "_")
+        nll, label = mean_and_error(estimates), name.replace(" ", "_")
         rates = [float(units.sum(axis=1).mean()) for units in divergences]
         active = [int(np.sum(units.mean(axis=0) > ACTIVE)) for units in divergences]
         sizes = [units.shape[1] for units in divergences]
-        numbers |= {f"nll_{label}": mean, f"nll_{label}_standard_error": error}
+        numbers |= nll.under(f"nll_{label}")
         numbers |= {f"rate_of_each_layer_{label}": rates, f"active_units_of_each_layer_{label}": active}
         numbers |= {f"parameters_{label}": _size(of_run.params)}
-        rows.append([name, f"{_size(of_run.params):,}", f"{mean:.2f} ± {error:.2f}", *_cells(rates, active, sizes)])
+        rows.append([name, f"{_size(of_run.params):,}", nll.said(), *_cells(rates, active, sizes)])
         if name == "ladder":
             first = estimates
         else:
-            gain, error = mean_and_error(estimates - first)
-            numbers |= {"gain_over_one_layer": gain, "gain_over_one_layer_standard_error": error}
-            print(f"  nats gained over one layer, on the same images: {gain:.2f} ± {error:.2f}")
+            gain = mean_and_error(estimates - first)
+            numbers |= gain.under("gain_over_one_layer")
+            print(f"  nats gained over one layer, on the same images: {gain.said()}")
     _draw(run, key_pictures, xs)
     page = section.add(
         run,
-        "ladder",
+        "layers",
         title="What the layers do",
         text=_text(),
         numbers=numbers,
@@ -95,24 +99,24 @@ def main(options: Options) -> None:
             "active": f"units with a mean divergence above {ACTIVE} nats, given one draw of the layers above",
             "standard_error": "over test images",
             "draw_seed": options.seed,
-            "baseline": str(options.baseline),
+            "baseline": None if options.baseline is None else str(options.baseline),
         },
         columns=["model", "parameters", "-log p(x) (nats)", "rate from the top (nats)", "active units from the top"],
         rows=rows,
         figures=["temperatures.png", "layers.png"],
     )
-    for name, _, nll, rate, units in rows:
-        print(f"  {name}: -log p(x) {nll} nats, rates {rate}, active units {units}")
+    for name, _, cost, rate, units in rows:
+        print(f"  {name}: -log p(x) {cost} nats, rates {rate}, active units {units}")
     print(f"report: {page}")
 
 
 def _baseline(run: Run, place: Path) -> Run:
     """A plain run on the same data."""
-    other = opening.open_run(place)
-    if other.config.model.structure != "plain":
-        raise RunError(f"--baseline {place} has --model.structure {other.config.model.structure}: give a plain run")
-    same = ("name", "binarize", "split")
-    if any(getattr(other.config.data, field) != getattr(run.config.data, field) for field in same):
+    other = open_run(place)
+    if other.kind.name != "plain":
+        raise RunError(f"--baseline {place} is a run of the kind {other.kind.name}: give a plain run")
+    check_gaussians(other)
+    if not on_the_same_data(run, other):
         raise RunError(f"--baseline {place} was trained on other data than {run.folder}: give a run on the same")
     return other
 
@@ -203,7 +207,3 @@ def _text() -> str:
         "the posterior mean by which one-layer models are judged: in a lower layer the mean also moves with the layer "
         "above, which is no information of its own."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

@@ -1,4 +1,4 @@
-"""log p(x) of a trained run, bracketed from both sides: `python -m jaxvae.questions.likelihood runs/NAME`."""
+"""log p(x) of a trained run, bracketed from both sides: `jaxvae likelihood runs/NAME`."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from jaxvae import evaluation
 from jaxvae.evaluation import annealed, importance
-from jaxvae.questions.parts.examined import at_least, each_of, open_examined
-from jaxvae.run.command import command
-from jaxvae.run.config import DISCRETE, binarization
-from jaxvae.run.evaluate import held_out
-from jaxvae.run.figures.images import spread
+from jaxvae.questions.parts.examined import REALS, at_least, each_of, mean_and_error, open_examined, seen
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
@@ -41,7 +37,7 @@ class Options:
     chains: int = 8
     """Annealed chains for each example, in each direction."""
     seed: int = 0
-    """Of the draws; also which seed of the run, where it trained several."""
+    """Of the draws."""
 
 
 def main(options: Options) -> None:
@@ -56,31 +52,31 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples)
     at_least(1, temperatures=options.temperatures, chains=options.chains)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, without=DISCRETE)
-    xs = held_out(spread(dataset.test, options.examples), binarization(run.config))
-    keys = jax.random.split(jax.random.key(options.seed), 4)
+    run, dataset = open_examined(options.run, needs=REALS)
+    xs, _ = seen(run, dataset.test, options.examples)
+    key_weights, key_naive, key_annealed, key_simulated = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 
-    by_k = {k: each_of(partial(_bound, run, k), keys[0], xs, f"bound, k = {k}") for k in ks}
-    naive = {k: each_of(partial(_naive, run, k), keys[1], xs, f"naive Monte Carlo, k = {k}") for k in ks}
-    estimate = each_of(partial(_estimate, run, options.num_samples), keys[0], xs, "weights")
-    lower = each_of(partial(_annealed, run, options), keys[2], xs, "annealing, test images")
-    simulated = each_of(partial(_bidirectional, run, options), keys[3], xs, "annealing, both sides")
+    by_k = {k: each_of(partial(_bound, run, k), key_weights, xs, f"bound, k = {k}") for k in ks}
+    naive = {k: each_of(partial(_naive, run, k), key_naive, xs, f"naive Monte Carlo, k = {k}") for k in ks}
+    estimate = each_of(partial(_estimate, run, options.num_samples), key_weights, xs, "weights")
+    lower = each_of(partial(_annealed, run, options), key_annealed, xs, "annealing, test images")
+    simulated = each_of(partial(_bidirectional, run, options), key_simulated, xs, "annealing, both sides")
 
     sentence = importance.trust_sentence(estimate)
-    gap = _mean(simulated.gap)
+    gap = mean_and_error(simulated.gap)
     numbers = {
-        "importance_sampling": _mean(estimate.log_likelihood),
+        "importance_sampling": _both(estimate.log_likelihood),
         "importance_sampling_mean_draw_error": float(np.mean(estimate.standard_error)),
         "effective_sample_size_least": float(np.min(estimate.effective_sample_size)),
         "pareto_shape_largest": float(np.max(estimate.pareto_shape)),
         "trust": sentence,
-        "annealed_lower": _mean(lower),
-        "simulated_lower": _mean(simulated.lower),
-        "simulated_upper": _mean(simulated.upper),
-        "simulated_gap": gap,
-        "iwae_bound_by_k": {str(k): _mean(values) for k, values in by_k.items()},
-        "naive_by_k": {str(k): _mean(values) for k, values in naive.items()},
+        "annealed_lower": _both(lower),
+        "simulated_lower": _both(simulated.lower),
+        "simulated_upper": _both(simulated.upper),
+        "simulated_gap": gap._asdict(),
+        "iwae_bound_by_k": {str(k): _both(values) for k, values in by_k.items()},
+        "naive_by_k": {str(k): _both(values) for k, values in naive.items()},
         "each": {
             name: np.asarray(value).tolist() for name, value in estimate._asdict().items() if name != "num_samples"
         },
@@ -90,7 +86,7 @@ def main(options: Options) -> None:
     text = (
         f"{sentence}\n\nAnnealed importance sampling, which uses no encoder, gives {_show(lower)} nats on the same "
         f"images. On images simulated from the model itself log p(x) lies between {_show(simulated.lower)} and "
-        f"{_show(simulated.upper)} nats: a gap of {gap['mean']:.2f}, in expectation at least the error of either.\n\n"
+        f"{_show(simulated.upper)} nats: a gap of {gap.mean:.2f}, in expectation at least the error of either.\n\n"
         "Errors are standard errors over the examples."
     )
     rows = [
@@ -111,12 +107,12 @@ def main(options: Options) -> None:
         text=text,
         numbers=numbers,
         protocol={
-            "examples": options.examples,
-            "k": options.num_samples,
+            "examples": len(xs),
+            "nll_k": options.num_samples,
             "temperatures": options.temperatures,
             "chains": options.chains,
             "leapfrog_steps": 10,
-            "draws_seed": options.seed,
+            "draw_seed": options.seed,
         },
         columns=["estimator", "what it is", "nats"],
         rows=rows,
@@ -153,12 +149,12 @@ def _powers(largest: int) -> list[int]:
     return [*(10**power for power in range(math.ceil(math.log10(largest)))), largest]
 
 
-def _mean(values: np.ndarray) -> dict[str, float]:
-    return {"mean": float(np.mean(values)), "standard_error": float(np.std(values, ddof=1) / math.sqrt(len(values)))}
+def _both(values: np.ndarray) -> dict[str, float | None]:
+    return mean_and_error(values)._asdict()
 
 
 def _show(values: np.ndarray) -> str:
-    return "{mean:.2f} ± {standard_error:.2f}".format(**_mean(values))
+    return mean_and_error(values).said()
 
 
 def _draw(
@@ -190,7 +186,3 @@ def _draw(
         axes.set_xlabel(f"{len(half_gap)} simulated images, by gap")
         axes.xaxis.set_major_locator(NullLocator())
         axes.set_ylabel("bounds around their midpoint (nats)")
-
-
-if __name__ == "__main__":
-    command(main, Options)

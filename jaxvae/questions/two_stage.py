@@ -1,4 +1,4 @@
-"""A second VAE on the codes of a trained run, and what it draws: `python -m jaxvae.questions.two_stage runs/NAME`."""
+"""A second VAE on the codes of a trained run, and what it draws: `jaxvae two-stage runs/NAME`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,21 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from tqdm import tqdm
 
-from jaxvae import bounds, evaluation, losses, networks, training
+from jaxvae import evaluation, networks
+from jaxvae.bounds import iwae_bound
 from jaxvae.distributions import Normal
-from jaxvae.model import VAE, standard_normal, vae
+from jaxvae.model import VAE, vae
 from jaxvae.networks import Free
+from jaxvae.priors import standard_normal
 from jaxvae.questions.parts.code_densities import drawn_codes, fitted_mixture, mixture_draws, prior_density
-from jaxvae.questions.parts.examined import at_least, each_of, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import REALS, at_least, each_of, mean_and_error, open_examined, seen
 from jaxvae.run import RunError
-from jaxvae.run.command import command
-from jaxvae.run.config import DISCRETE
 from jaxvae.run.figures.images import decode
 from jaxvae.run.figures.rows import blocks
+from jaxvae.run.fit import fit
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
+from jaxvae.run.train import Diverged
 from jaxvae.types import Array, Key, Params
 
 PRIOR, MIXTURE, SECOND = "prior", "Gaussian mixture", "second VAE"
@@ -41,7 +42,7 @@ class Options:
     test_examples: int = 1000
     """Test images, from all over the set: their codes are what the densities must explain."""
     epochs: int = 100
-    """Passes of the second VAE over the training images, each with new codes from their posteriors."""
+    """Passes of the second VAE over the training images; at every visit an image has a new code, from its posterior."""
     batch_size: int = 128
     """Of the second VAE."""
     learning_rate: float = 3e-3
@@ -53,7 +54,7 @@ class Options:
     k: int = 500
     """Importance samples of its density of held-out codes, which is a lower bound."""
     components: int | None = None
-    """Of the Gaussian mixture, as in `jaxvae.questions.generate`."""
+    """Of the Gaussian mixture, as in `jaxvae generate`."""
     num_images: int = 64
     """Images of each kind in the figure."""
     seed: int = 0
@@ -67,18 +68,18 @@ def main(options: Options) -> None:
         options: of the command line.
     """
     _check(options)
-    run, dataset = open_examined(options.run, without=DISCRETE)
+    run, dataset = open_examined(options.run, needs=REALS)
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     for name, count in (("batch-size", options.batch_size), ("components", options.components or 1)):
         if count > len(train):
             raise RunError(f"--{name} {count} is more than the {len(train)} training codes")
-    key_init, key_train, key_codes, key_test, key_density, key_draws = jax.random.split(jax.random.key(options.seed), 6)
+    key_train, key_codes, key_test, key_density, key_draws = jax.random.split(jax.random.key(options.seed), 5)
 
     codes = drawn_codes(run.model, key_codes, run.params, train)
     mixture = fitted_mixture(np.asarray(codes, np.float64), options.components, options.seed)
     second = second_stage(codes.shape[1], options.width)
-    params, bound = _trained(second, jax.jit(second.init)(key_init, codes[0]), key_train, run, train, options)
+    params, bound = _trained(second, key_train, run, train, options)
 
     held_out = drawn_codes(run.model, key_test, run.params, test)
     log_density = partial(_log_density, second, params, options.k)
@@ -111,11 +112,11 @@ def main(options: Options) -> None:
         protocol={
             "train_examples": len(train),
             "test_examples": len(test),
-            "codes": "draws from q(z|x); for training new ones in every pass",
+            "codes": "draws from q(z|x); for training a new one at every visit",
             "second_stage": f"2 hidden layers of {options.width} units, {options.epochs} passes, batch "
             f"{options.batch_size}, Adam {options.learning_rate:g} with a cosine, IWAE bound of {options.draws} draws",
             "second_stage_density": "importance-weighted, a lower bound",
-            "k": options.k,
+            "second_stage_k": options.k,
             "mixture_components": mixture.n_components,
             "standard_error": "over test images",
             "draw_seed": options.seed,
@@ -160,67 +161,58 @@ def _check(options: Options) -> None:
         raise RunError(f"--learning-rate {options.learning_rate} must be positive")
 
 
-def _trained(second: VAE, params: Params, key: Key, run: Run, xs: Array, options: Options) -> tuple[Params, float]:
+def _trained(second: VAE, key: Key, run: Run, xs: Array, options: Options) -> tuple[Params, float]:
     """The params of the second VAE after training, and the mean of its bound over the last pass, in nats for a code."""
-    key_steps, key_codes = jax.random.split(key)
     steps_per_epoch = len(xs) // options.batch_size
     rate = optax.cosine_decay_schedule(options.learning_rate, options.epochs * steps_per_epoch)
-    optimizer = optax.adam(rate)
-    loss = losses.negative_bound(second, bounds.importance_weighted, num_samples=options.draws)
-    step = training.make_step(loss, optimizer)
 
-    @partial(jax.jit, donate_argnums=0)
-    def one_pass(state: training.State, codes: Array) -> tuple[training.State, Array]:
-        state, metrics = training.steps(
-            state, key_steps, codes, step=step, prepare=lambda _, code: code, batch_size=options.batch_size
+    def code_of(key: Key, x: Array) -> Array:
+        return run.model.posterior(run.params, x).sample(key)
+
+    try:
+        params, history = fit(
+            second,
+            xs,
+            key=key,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            optimizer=optax.adam(rate),
+            bound=iwae_bound,
+            num_samples=options.draws,
+            prepare=code_of,
         )
-        return state, jnp.mean(metrics["bound"])
-
-    state = training.start(params, optimizer)
-    bound = float("nan")
-    with tqdm(range(options.epochs), desc="training on codes", unit=" passes") as bar:
-        for epoch in bar:
-            codes = drawn_codes(run.model, jax.random.fold_in(key_codes, epoch), run.params, xs)
-            state, mean_bound = one_pass(state, codes)
-            bound = float(mean_bound)
-            bar.set_postfix({"bound": f"{bound:.2f}"})
-    if not np.isfinite(bound):
-        raise RunError(f"the second VAE diverged: try a smaller --learning-rate than {options.learning_rate:g}")
-    return state.params, bound
+    except Diverged as error:
+        raise RunError(
+            f"the second VAE diverged ({error}): give a smaller --learning-rate than {options.learning_rate:g}"
+        ) from None
+    return params, float(history.train[-1])
 
 
 def _log_density(second: VAE, params: Params, k: int, key: Key, z: Array) -> Array:
     return evaluation.log_likelihood(second, key, params, z, num_samples=k, chunk=min(k, 100))
 
 
-def _numbers(densities: dict[str, np.ndarray]) -> tuple[dict[str, float], list[list]]:
+def _numbers(densities: dict[str, np.ndarray]) -> tuple[dict[str, float | None], list[list]]:
     """The numbers, and a line of the table for each density."""
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     rows = []
     for name, log_density in densities.items():
         key = name.lower().replace(" ", "_")
-        mean, error = mean_and_error(-log_density)
-        gain, gain_error = mean_and_error(log_density - densities[PRIOR])
-        numbers |= {f"cost_{key}": mean, f"cost_{key}_standard_error": error}
-        if name != PRIOR:
-            numbers |= {f"gain_over_prior_{key}": gain, f"gain_over_prior_{key}_standard_error": gain_error}
-        bounded = "≤ " if name == SECOND else ""
-        gained = "–" if name == PRIOR else f"{'≥ ' if name == SECOND else ''}{gain:.2f} ± {gain_error:.2f}"
-        rows.append([name, f"{bounded}{mean:.2f} ± {error:.2f}", gained])
+        cost, gain = mean_and_error(-log_density), mean_and_error(log_density - densities[PRIOR])
+        numbers |= cost.under(f"cost_{key}") | ({} if name == PRIOR else gain.under(f"gain_over_prior_{key}"))
+        at_most, at_least_so_much = ("≤ ", "≥ ") if name == SECOND else ("", "")
+        gained = "–" if name == PRIOR else at_least_so_much + gain.said()
+        rows.append([name, at_most + cost.said(), gained])
     return numbers, rows
 
 
 def _text() -> str:
     return (
         "The codes of images do not fill the prior: a draw from it may fall where the decoder has never been. A "
-        "second, small VAE is trained on codes, drawn anew from the posteriors of the training images in every pass; a "
+        "second, small VAE is trained on codes, drawn anew from the posteriors of training images at every visit. A "
         "draw from it is a code, which the first decoder turns into an image. The Gaussian mixture is fitted to codes "
         "of the same images.\n\n"
         "What a density costs is told by the codes of test images, which none of them saw: by so much the ELBO would "
         "rise if the prior were replaced by it. The second VAE's density is itself a bound, so it costs no more than "
         "what is written."
     )
-
-
-if __name__ == "__main__":
-    command(main, Options)

@@ -77,8 +77,8 @@ def _mean_and_error(name: str, of_seeds: list[Measured]) -> dict[str, Any]:
     values = np.asarray(one.values, np.float64)
     if one.over is not None:  # of a ratio of sums, by its linearisation
         values = (values - means[0] * one.over) / np.mean(one.over)
-    known = len(values) > 1 and np.all(np.isfinite(values))
-    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if known else None
+    with np.errstate(invalid="ignore"):  # of values that are not finite there is none
+        spread = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
     return {name: means[0], f"{name}_standard_error": spread}
 
 

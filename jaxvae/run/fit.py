@@ -16,7 +16,7 @@ from jaxvae.model import VAE
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.recipe import Recipe
-from jaxvae.run.train import Trained, check_size, train
+from jaxvae.run.train import Trained, train
 from jaxvae.types import Array, Key, Params
 
 
@@ -50,7 +50,7 @@ def fit(
     """Train a model on arrays: an epoch is one compiled scan, as that of a run by the command line is.
 
     Args:
-        model: any model of this library, or your own; None where a `loss` of your own and its `params` need none.
+        model: any model of this library, or your own; None where `params` begin, and `bound` or `loss` asks for none.
         xs: [N, *event] the examples, or a tree of such arrays.
         key: of the first params, the order of the examples, and all noise.
         epochs: passes over the examples; the last incomplete batch of each is left out.
@@ -72,7 +72,7 @@ def fit(
 
     Raises:
         ValueError: the examples do not fill a batch, patience has nothing to watch, bytes come without `prepare`, or
-            there is no model and no loss with params.
+            there is neither a model nor params.
         Diverged: a term is not finite.
 
     Example:
@@ -85,13 +85,16 @@ def fit(
     """
     if patience is not None and valid is None:
         raise ValueError(f"patience={patience} watches held-out examples: give some as valid=")
+    if training.num_examples(xs) < batch_size:
+        raise ValueError(
+            f"{training.num_examples(xs)} examples do not fill a batch of {batch_size}: give a smaller batch_size"
+        )
     recipe = recipe_of(
         model, xs, bound=bound, num_samples=num_samples, loss=loss, params=params, extra=extra, prepare=prepare
     )
     chosen = optax.adam(1e-3) if optimizer is None else optimizer
     course = Course(key, epochs, batch_size, lambda num_steps: chosen, patience=patience)
     dataset = Dataset("arrays", "given", Split(xs), None if valid is None else Split(valid), Split(()))
-    check_size(course, dataset)
     trained = train(recipe, course, dataset, show="training" if show else None)
     return trained.params, history_of(trained)
 
@@ -123,10 +126,10 @@ def recipe_of(
         The recipe.
 
     Raises:
-        ValueError: bytes come without `prepare`, or there is no model and no loss with params.
+        ValueError: bytes come without `prepare`, or there is neither a model nor params.
     """
-    if model is None and (loss is None or params is None):
-        raise ValueError("without a model there has to be a loss=, and params= for it to begin from")
+    if model is None and params is None:
+        raise ValueError("without a model nothing says where to begin: give params=")
     if prepare is None:
         if any(leaf.dtype == np.uint8 for leaf in jax.tree.leaves(xs)):
             raise ValueError("xs holds bytes: give prepare=jaxvae.training.grey for pixels, or numbers as floats")

@@ -37,6 +37,11 @@ def files(package: str) -> dict[str, Path]:
     }
 
 
+def names() -> list[str]:
+    """The names of all kinds, as the command line spells them."""
+    return list(files(RECIPES))
+
+
 def kind_of(name: str, *, place: Path | None = None) -> Kind:
     """The kind of that name.
 

@@ -24,6 +24,7 @@ from jaxvae.run.folder import about as about_file
 from jaxvae.run.folder import config_file, fingerprint, lock
 from jaxvae.run.folder.files import write_result
 from jaxvae.run.hosts import Hosts
+from jaxvae.run.kinds import names
 from jaxvae.run.options.words import PHRASES
 from jaxvae.run.ranges import check_ranges
 from jaxvae.run.recipe import Asked, Kind, Plan, Recipe, about
@@ -71,8 +72,9 @@ def train(kind: Kind, words: Sequence[str] | None = None) -> None:
         words: of the command line; by default those of the process.
     """
     given = list(sys.argv[1:] if words is None else words)
-    line = shlex.join(["jaxvae", "train", *([] if kind.name == "plain" else [kind.name]), *given])
-    command(partial(run, kind, line=line), options_of(kind), program=f"jaxvae train {kind.name}", words=given)
+    program = f"jaxvae train {kind.name}" if kind.name in names() else f"python {sys.argv[0]}"
+    line = shlex.join([*program.split(), *given])
+    command(partial(run, kind, line=line), options_of(kind), program=program, words=given)
 
 
 def run(kind: Kind, options: Any, *, line: str = "") -> int:
@@ -230,6 +232,8 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
         "wall_seconds": trained.seconds,
         "examples_per_second": trained.examples_per_second,
     }
+    if course.patience is not None:
+        protocol |= {"patience": course.patience, "best_epoch": trained.best_epoch}
     result = evaluate.result(recipe, course, trained.params, dataset, asked, protocol=protocol)
     if not hosts.is_first():
         return 0
@@ -287,7 +291,8 @@ def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
         if options.resume:
             raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
         data = Path(config.data.name).stem.replace(":", "-")
-        return options.runs / f"{data}-{kind.name}-{time.strftime('%Y%m%d-%H%M%S')}", config
+        words = filter(None, (data, kind.name, time.strftime("%Y%m%d-%H%M%S")))
+        return options.runs / "-".join(words), config
     place = options.runs / options.name
     there = {path.name for path in place.iterdir()} if place.is_dir() else set()
     killed_at_its_start = lock.NAME in there and there <= lock.BEFORE_A_RUN

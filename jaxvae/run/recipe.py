@@ -93,7 +93,7 @@ class Recipe(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """A kind of VAE, as its file declares it: `KIND = Kind("sequence", Config, load, recipe)`."""
+    """A kind of VAE, as its file declares it: `KIND = Kind("mine", Config, load, recipe)`."""
 
     name: str  # of its file: on the command line, and in config.json
     config: type  # a frozen dataclass that inherits `jaxvae.run.settings.Settings`

@@ -1,6 +1,7 @@
 """What a run begins from."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxvae import training
 from jaxvae.run import keys
@@ -34,6 +35,8 @@ def first_progress(recipe: Recipe, course: Course, num_steps: int, train: Split 
 
     first = keys.of_params(course.keys)
     state = (start if course.num_seeds == 1 else jax.vmap(start))(first)
+    # The first step gives its buffers away: what the caller began from stays, and no two leaves share one.
+    state = jax.tree.map(jnp.copy, state)
     if course.patience is None:
         return Progress(state, None)
     return Progress(state, nothing_yet(recipe.whole(state.params, state.extra), course.num_seeds))

@@ -133,7 +133,7 @@ def _calls(step: int, num_steps: int, per_epoch: int, longest: int) -> list[tupl
 
 
 @lru_cache(maxsize=32)
-def compiled(program: Program, several: bool) -> Callable[..., Any]:
+def compiled(program: Program, several: bool) -> jax.stages.Wrapped:
     """The scan of a program over data on the device; over seeds where there are several.
 
     Args:

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +6,11 @@ import numpy as np
 import pytest
 import scipy
 
-from experiments.perceptual import MODEL, Options, main
+from experiments.perceptual import Model, Options, main
 from jaxvae import elbo, iwae_bound, networks, standard_normal, vae
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.models import Perceptual, perceptual_vae
 from jaxvae.run import RunError
-from jaxvae.run.options import posteriors
 
 WEIGHTS = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
@@ -95,7 +93,7 @@ def test_the_experiment_keeps_what_a_classifier_sees(compared):
         ({"scale": 0.0}, "--scale 0.0 must be positive"),
         ({"classifier_epochs": 0}, "--classifier-epochs 0 must be at least 1"),
         ({"epochs": 0}, "--epochs 0 must be at least 1"),
-        ({"model": replace(MODEL, posterior=posteriors.Iaf())}, "^--model.posterior cannot be chosen here"),
+        ({"model": Model(latent=0)}, "--model.latent 0 must be at least 1"),
     ],
 )
 def test_the_experiment_refuses_what_it_cannot_do(changes, sentence, tmp_path):

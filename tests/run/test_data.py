@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae.run.data import DataError, Dataset, Split, arrays, load, originals
+from jaxvae.run.data import DataError, Dataset, Split, arrays, originals
 from jaxvae.run.data.binarization import binarized
+from jaxvae.run.data.loading import load
 from jaxvae.run.data.protocols import STANDARD
 
 SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or Path(__file__).resolve().parents[3] / "shared" / "data").resolve()
@@ -374,7 +375,7 @@ def test_truncated_arrays_are_made_again_and_truncated_records_refused(tmp_path)
 @needs("frey_faces")
 def test_two_processes_prepare_at_once(tmp_path):
     code = (
-        "import sys, hashlib; from jaxvae.run.data import load\n"
+        "import sys, hashlib; from jaxvae.run.data.loading import load\n"
         "data = load('frey_faces', source=sys.argv[1], folder=sys.argv[2])\n"
         "print(hashlib.sha256(data.train.examples).hexdigest(), 'tensorflow_datasets' in sys.modules)"
     )
@@ -399,7 +400,7 @@ def test_two_processes_prepare_at_once(tmp_path):
 def test_neither_the_second_load_nor_digits_import_tensorflow_or_its_datasets(folder):
     load("mnist", source=SOURCE, folder=folder)
     code = (
-        "import sys; from jaxvae.run.data import load\n"
+        "import sys; from jaxvae.run.data.loading import load\n"
         "print(load('mnist', folder=sys.argv[1]).train.examples.shape, load('digits').train.examples.shape)\n"
         "print([name for name in ('tensorflow', 'tensorflow_datasets') if name in sys.modules])"
     )

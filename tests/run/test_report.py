@@ -56,7 +56,7 @@ def run(tmp_path):
         folder / "config.json",
         {
             "data": {"name": "digits"},
-            "objective": {"bound": "iwae"},
+            "objective": {"bound": {"is": "renyi", "alpha": 0.5}},
             "optimizer": {"lr": 0.001},
             "command": "train --k 50 <x>",
         },
@@ -64,6 +64,7 @@ def run(tmp_path):
     protocol = {"dataset": "digits", "split": "1297/200/300", "bound": "iwae_bound", "k": 5000, "seeds": 3}
     protocol |= {"epochs": 200, "wall_time_seconds": 312.5}
     numbers = {"test_nll": 86.351234, "test_nll_standard_error": 0.0234, "test": {"elbo": -88.5}, "active_units": 9}
+    numbers["units"] = {"test_nll": "nats", "test_elbo": "bits per dimension"}
     save(folder / "result.json", numbers | {"protocol": protocol})
     lines = [json.dumps({"step": 10 * i, "epoch": i, "train_elbo": -100.0 + i}) for i in range(50)]
     (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5']))
@@ -104,10 +105,15 @@ def test_every_figure_is_there_once_whole_and_in_reading_order(run):
 def test_numbers_stand_beside_their_protocol(run):
     text = Page(report.write(run)).text
     assert "Test NLL 86.351 ± 0.023 nats" in text
-    assert "Test ELBO −88.50 nats" in text
+    assert "Test ELBO −88.50 bits per dimension" in text
     assert "Active units 9 ± one" in text
     assert "Dataset digits Split 1297/200/300 Bound iwae_bound k 5,000 Seeds 3 Epochs 200 Wall time 312.5 s" in text
     assert "trained on digits to maximise the IWAE bound, for 200 epochs, with 3 seeds." in text
+
+
+def test_what_the_protocol_does_not_say_is_found_in_the_configuration(run):
+    (run / "result.json").unlink()
+    assert "trained on digits to maximise the renyi bound." in Page(report.write(run)).text
 
 
 def test_everything_is_escaped(run):
@@ -123,7 +129,7 @@ def test_sections_configuration_command_and_log(run):
     assert "A swap One." in page.text
     assert "100 0.9641 all –" in page.text
     assert "The figure gone.png is missing." in page.text
-    assert "data.name digits objective.bound iwae optimizer.lr 0.001" in page.text
+    assert "data.name digits objective.bound.is renyi objective.bound.alpha 0.5 optimizer.lr 0.001" in page.text
     assert "train --k 50 <x>" in page.text
     assert "12 of 50 lines; 1 unreadable" in page.text
     assert "490 49 −51" in page.text, "the last line of the log"
@@ -142,10 +148,13 @@ def test_the_smallest_run_has_a_page(tmp_path):
 
 def test_results_without_a_protocol_say_so_and_nested_ones_keep_their_own(tmp_path):
     save(tmp_path / "config.json", {})
-    save(tmp_path / "result.json", {"elbo": -1.0, "long_run": {"nll": 2.0, "protocol": {"k": 7}}})
+    save(
+        tmp_path / "result.json",
+        {"elbo": -1.0, "units": {"elbo": "nats"}, "long_run": {"nll": 2.0, "protocol": {"k": 7}}},
+    )
     text = Page(report.write(tmp_path)).text
     assert "ELBO −1 nats No protocol was recorded" in text
-    assert "Long run NLL 2 nats Protocol k 7" in text
+    assert "Long run NLL 2 Protocol k 7" in text
 
 
 def test_figures_without_captions_get_a_name_and_what_is_no_png_is_named(tmp_path):

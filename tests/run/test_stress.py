@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from live_run import REPOSITORY, STEPS_PER_EPOCH, images_for, kill, rows, start, wait_for
 
-from jaxvae.run.data import DataError, load
+from jaxvae.run.data import DataError
+from jaxvae.run.data.loading import load
 from jaxvae.run.folder.opening import open_run
 
 SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or REPOSITORY.parent / "shared" / "data")

@@ -1,26 +1,49 @@
-"""What experiments on a run share: options checked, the run and its data opened, a function of each example mapped."""
+"""What the questions share: options checked, a run opened with its data, a function of each example mapped, means."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from jaxvae.run import RunError
-from jaxvae.run.config import DISCRETE, WITHOUT_DENSITY, binarization
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.evaluate import held_out
-from jaxvae.run.figures.images import spread
-from jaxvae.run.folder.opening import Run, data_of, open_run
+from jaxvae.run.fields import flag_of, named, parts
+from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.held_out import as_seen, spread
+from jaxvae.run.options import posteriors, priors
+from jaxvae.run.options.words import PHRASES
+from jaxvae.run.recipe import about
 from jaxvae.training import parallel
 from jaxvae.types import Array, Key
 
-WHY = {  # a posterior cannot be examined
-    **dict.fromkeys(DISCRETE, "whose latents are discrete, and this experiment is about real numbers"),
-    **dict.fromkeys(WITHOUT_DENSITY, "whose density cannot be evaluated, and this experiment needs it"),
+REALS = {"model.posterior": {"reals"}}
+TAKEN_APART = {
+    "posterior": (posteriors.Normal, posteriors.SemiAmortised),
+    "prior": (priors.Standard, priors.Learned),
 }
+
+
+class Mean(NamedTuple):
+    """A mean over examples."""
+
+    mean: float
+    standard_error: float | None  # None of a single example
+
+    def under(self, name: str) -> dict[str, float | None]:
+        """Both as numbers of a section, under a name and that name with `_standard_error`."""
+        return {name: self.mean, f"{name}_standard_error": self.standard_error}
+
+    def said(self, digits: int = 2) -> str:
+        """Both as text.
+
+        >>> Mean(-1.234, 0.05).said(), Mean(0.5, None).said(3)
+        ('-1.23 ± 0.05', '0.500')
+        """
+        error = "" if self.standard_error is None else f" ± {self.standard_error:.{digits}f}"
+        return f"{self.mean:.{digits}f}{error}"
 
 
 def at_least(smallest: float, **options: float) -> None:
@@ -39,44 +62,88 @@ def at_least(smallest: float, **options: float) -> None:
 
 
 def open_examined(
-    folder: Path, structures: Sequence[str] = ("plain",), *, without: Sequence[str] = ()
+    folder: Path, kinds: Sequence[str] = ("plain",), *, needs: Mapping[str, Collection[str]] | None = None
 ) -> tuple[Run, Dataset]:
     """A run, with the data that it was trained on.
 
     Args:
         folder: of the run.
-        structures: those that the experiment can examine.
-        without: the posteriors, keys of `WHY`, that it cannot.
+        kinds: of runs that the question is about, by their names.
+        needs: path of an option -> the words that it must have, `REALS` for instance; an option that the run's kind has
+            not is asked for nothing.
 
     Returns:
         The run and its data.
 
     Raises:
-        RunError: the folder is no run, or one of another structure or of such a posterior, or the data has images of
-            another shape than those that it was trained on.
+        RunError: the folder is no run, or one of another kind, or its options lack what is needed, or the data has
+            examples of another shape than those that it was trained on.
         DataError: the data cannot be read.
     """
     run = open_run(folder)
-    if run.config.model.structure not in structures:
+    if run.kind.name not in kinds:
         raise RunError(
-            f"{folder} was trained with --model.structure {run.config.model.structure}, and this experiment is about "
-            f"{' or '.join(structures)}: give another run"
+            f"{folder} is a run of the kind {run.kind.name}, and this question is about {' and '.join(kinds)} runs: "
+            "give another run"
         )
-    posterior = run.config.model.posterior
-    if posterior in without:
-        raise RunError(f"{folder} was trained with --model.posterior {posterior}, {WHY[posterior]}: give another run")
-    dataset = data_of(run.config)
-    shape = dataset.train.examples.shape[1:]
-    if shape != run.image_shape:
+    chosen = {path: option for path, option, _ in parts(run.config)}
+    for path, words in (needs or {}).items():
+        for word in sorted(words):
+            if path in chosen and word not in getattr(chosen[path], "has", ()):
+                raise RunError(
+                    f"{folder} was trained with {flag_of(path)} {named(type(chosen[path]))}, and this question needs "
+                    f"{PHRASES[word]}: give another run"
+                )
+    dataset = run.kind.data(run.config)
+    begun, now = (_shapes(example) for example in (run.about.example, about(dataset).example))
+    if now != begun:
         raise RunError(
-            f"{folder} was trained on images of shape {_by(run.image_shape)}, and {dataset.name} now holds "
-            f"{_by(shape)}: give back the data that it was trained on"
+            f"{folder} was trained on examples of shape {begun}, and {dataset.name} now holds {now}: give back the "
+            "data that it was trained on"
         )
     return run, dataset
 
 
-def seen(run: Run, split: Split, count: int) -> tuple[Array, np.ndarray | None]:
-    """Examples from all over a split, as the model sees them.
+def _shapes(example: Any) -> str:
+    return ", ".join(by(leaf.shape) for leaf in jax.tree.leaves(example))
+
+
+def check_gaussians(run: Run) -> None:
+    """Refuse a plain run whose divergence is not a sum over dimensions in closed form.
+
+    Args:
+        run: of the kind plain.
+
+    Raises:
+        RunError: its posterior or its prior is none of the Gaussians that can be taken apart.
+    """
+    for name, kinds in TAKEN_APART.items():
+        option = getattr(run.config.model, name)
+        if not isinstance(option, kinds):
+            raise RunError(
+                f"{run.folder} was trained with --model.{name} {named(type(option))}, and this question takes "
+                f"Gaussians apart, dimension by dimension: give a run with {' or '.join(map(named, kinds))}"
+            )
+
+
+def on_the_same_data(one: Run, other: Run) -> bool:
+    """Whether two runs on images were trained on the same, binarised alike."""
+    a, b = one.config.data, other.config.data
+    alike = one.recipe.protocol.get("binarisation") == other.recipe.protocol.get("binarisation")
+    return alike and (a.name, a.split) == (b.name, b.split)
+
+
+def by(shape: Sequence[int]) -> str:
+    """A shape in words.
+
+    >>> by((28, 28, 1))
+    '28 x 28 x 1'
+    """
+    return " x ".join(map(str, shape))
+
+
+def seen(run: Run, split: Split, count: int) -> tuple[Any, np.ndarray | None]:
+    """Examples from all over a split, as the model takes them.
 
     Args:
         run: the run.
@@ -84,10 +151,11 @@ def seen(run: Run, split: Split, count: int) -> tuple[Array, np.ndarray | None]:
         count: how many at most.
 
     Returns:
-        [n, H, W, C] in [0, 1], binarised where the run is, by a fixed key; and their labels [n], where there are any.
+        The xs, images [n, H, W, C] in [0, 1] for a plain run, binarised where the run is, by a fixed key; and their
+        labels [n], where there are any.
     """
     chosen = spread(split, count)
-    return held_out(chosen, binarization(run.config)), chosen.labels
+    return as_seen(run.recipe, chosen), chosen.labels
 
 
 def one_of_each(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
@@ -103,21 +171,18 @@ def one_of_each(labels: np.ndarray, classes: Iterable[int]) -> np.ndarray:
     return np.array([np.flatnonzero(labels == kind)[0] for kind in classes])
 
 
-def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+def mean_and_error(values: np.ndarray) -> Mean:
     """The mean over examples, and its standard error.
 
     Args:
-        values: [N], two or more.
+        values: [N].
 
     Returns:
         Both.
     """
     values = np.asarray(values, np.float64)
-    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return Mean(float(values.mean()), error)
 
 
 def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: str, *, batch_size: int = 5) -> Any:

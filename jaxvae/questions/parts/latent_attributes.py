@@ -27,7 +27,7 @@ class Coded(NamedTuple):
 
 def add_attributes(
     run: Run, train: Coded, test: Coded, classes: np.ndarray, resynthesised: tuple[int, int, int]
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Draw `attributes.png` and `resynthesis.png`, and measure how often adding a vector changes the class.
 
     Args:
@@ -47,7 +47,7 @@ def add_attributes(
     for a, first in zip(classes, firsts, strict=True):
         moved = [test.codes[first] + (0 if a == b else _between(train, a, b)) for b in classes]
         rows.append(np.asarray(decode(run.model, run.params, jnp.asarray(np.stack(moved)))))
-    draw_attributes(place / "attributes.png", np.asarray(test.examples[firsts]), rows, classes)
+    draw_attributes(place / "attributes.png", np.asarray(test.images[firsts]), rows, classes)
 
     origin, across, up = resynthesised
     start = one_of_each(test.labels, [origin])[0]
@@ -56,7 +56,7 @@ def add_attributes(
     plane = jax.vmap(lambda z: add_attribute(z, rightwards, jnp.asarray(STRENGTHS)))(column)
     decoded = np.asarray(decode(run.model, run.params, plane.reshape(-1, plane.shape[-1])))
     grid = decoded.reshape(len(STRENGTHS), len(STRENGTHS), *decoded.shape[1:])
-    draw_resynthesis(place / "resynthesis.png", np.asarray(test.examples[start]), grid, resynthesised)
+    draw_resynthesis(place / "resynthesis.png", np.asarray(test.images[start]), grid, resynthesised)
     return _changed(run, train, test, classes)
 
 
@@ -67,8 +67,8 @@ def _between(train: Coded, a: int, b: int) -> np.ndarray:
     return np.asarray(vector)
 
 
-def _changed(run: Run, train: Coded, test: Coded, classes: np.ndarray) -> dict[str, float]:
-    judge = KNeighborsClassifier(5).fit(np.asarray(train.examples).reshape(len(train.examples), -1), train.labels)
+def _changed(run: Run, train: Coded, test: Coded, classes: np.ndarray) -> dict[str, float | None]:
+    judge = KNeighborsClassifier(5).fit(np.asarray(train.images).reshape(len(train.images), -1), train.labels)
     before, after = [], []  # per class, [others, members]
     for a in classes:
         codes = test.codes[test.labels == a]
@@ -76,11 +76,10 @@ def _changed(run: Run, train: Coded, test: Coded, classes: np.ndarray) -> dict[s
         own = _judged(run, judge, codes)
         before.append(np.stack([own == b for b in others]))
         after.append(np.stack([_judged(run, judge, codes + _between(train, a, b)) == b for b in others]))
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float | None] = {}
     for name, found in (("before", before), ("after", after)):
-        mean, error = mean_and_error(np.concatenate([of_class.mean(axis=0) for of_class in found]))
-        numbers |= {f"share_taken_for_the_new_class_{name}": mean}
-        numbers |= {f"share_taken_for_the_new_class_{name}_standard_error": error}
+        shares = mean_and_error(np.concatenate([of_class.mean(axis=0) for of_class in found]))
+        numbers |= shares.under(f"share_taken_for_the_new_class_{name}")
     return numbers
 
 

@@ -1,4 +1,4 @@
-"""The pictures of `jaxvae.questions.latent`."""
+"""The pictures of `jaxvae latent`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

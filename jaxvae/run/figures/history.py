@@ -26,4 +26,4 @@ def draw(folder: Path) -> None:
 def _curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
     """The epochs [T] and the values [T], or [S, T] for several seeds."""
     chosen = [row for row in rows if name in row]
-    return np.array([row["epoch"] for row in chosen]), np.array([row[name] for row in chosen]).T
+    return np.array([row["epoch"] for row in chosen]), np.array([row[name] for row in chosen], float).T

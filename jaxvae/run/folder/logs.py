@@ -48,13 +48,13 @@ class Log:
         """Append one row.
 
         Args:
-            row: "step", and numbers or lists of one number for each seed.
+            row: "step", and numbers or lists of one number for each seed; one that is not finite is null.
 
         Raises:
             RunError: it cannot be written, because the disk is full for instance.
         """
         with self._writing():
-            self._file.write(json.dumps(finite(row)) + "\n")
+            self._file.write(json.dumps(finite(row), allow_nan=False) + "\n")
             self._file.flush()
             for name, value in row.items():
                 if name != "step":

@@ -85,7 +85,7 @@ def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
             for place in (protocol, config, *inner):
                 value = place.get(key)
                 if isinstance(value, dict):
-                    value = value.get("name")
+                    value = value.get("name") or value.get("is")
                 if isinstance(value, (str, int, float)) and not isinstance(value, bool):
                     return text_of(value)
         return ""
@@ -110,7 +110,7 @@ def _numbers(result: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, fl
         elif isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(ERROR):
             yield prefix + key, value, result.get(key + ERROR)
         elif value is None and key in result.get("units", {}):
-            yield prefix + key, math.nan, None
+            yield prefix + key, math.nan, None  # JSON has no word for it
 
 
 def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> str:

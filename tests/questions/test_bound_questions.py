@@ -1,4 +1,4 @@
-"""Experiments on a trained run: their numbers, their section of the report, and what they refuse."""
+"""The questions about a run's bound: their numbers, their section of the report, and what they refuse."""
 
 import json
 from dataclasses import replace
@@ -6,10 +6,10 @@ from dataclasses import replace
 import jax
 import pytest
 
-from experiments.train import Options, main
 from jaxvae.questions import decomposition, likelihood
-from jaxvae.run import RunError
-from jaxvae.run.config import Evaluation
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.settings import Evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,9 @@ def _standard_promotion():
 def folder(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     with jax.numpy_dtype_promotion("standard"):
-        assert main(Options(epochs=20, evaluation=Evaluation(num_samples=0), runs=runs, name="run")) == 0
+        options = launch.options_of(plain.KIND)
+        options = options(epochs=20, evaluation=Evaluation(num_samples=0), runs=runs, name="run")
+        assert launch.run(plain.KIND, options) == 0
     return runs / "run"
 
 
@@ -66,14 +68,14 @@ def test_the_bound_is_taken_apart(folder):
     assert 0 <= value["active_units"] <= 20
 
 
-@pytest.mark.parametrize("experiment", [likelihood, decomposition])
-def test_bad_values_are_refused_before_anything_is_written(experiment, folder, tmp_path):
+@pytest.mark.parametrize("question", [likelihood, decomposition])
+def test_bad_values_are_refused_before_anything_is_written(question, folder, tmp_path):
     before = (folder / "report.html").read_bytes()
     with pytest.raises(RunError, match="--num-samples 0 must be at least 2"):
-        experiment.main(experiment.Options(folder, num_samples=0))
+        question.main(question.Options(folder, num_samples=0))
     with pytest.raises(RunError, match="is no run folder"):
-        experiment.main(experiment.Options(tmp_path))
+        question.main(question.Options(tmp_path))
     with pytest.raises(RunError, match="--seed -1"):
-        experiment.main(replace(experiment.Options(folder), seed=-1))
+        question.main(replace(question.Options(folder), seed=-1))
     assert (folder / "report.html").read_bytes() == before
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The experiments on generation, latent space, codes and imputation: their files, their numbers, what they refuse."""
+"""The questions on generation, latent space, codes and imputation: their files, their numbers, what they refuse."""
 
 import json
 import shutil
@@ -11,14 +11,16 @@ import pytest
 import scipy
 from PIL import Image
 
-from experiments import train
 from jaxvae.distributions import Normal
 from jaxvae.questions import codes, generate, impute, latent, two_stage
 from jaxvae.questions.parts import code_densities
 from jaxvae.questions.parts.examined import open_examined, seen
-from jaxvae.run import RunError
-from jaxvae.run.config import Data, Evaluation, Model
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
 from jaxvae.run.figures import images
+from jaxvae.run.options import likelihoods
+from jaxvae.run.options.images import Images
+from jaxvae.run.settings import Evaluation
 
 QUICK = {"epochs": 2, "evaluation": Evaluation(num_samples=0), "name": "run"}
 OPTIONS = {
@@ -55,6 +57,10 @@ def _standard_promotion():
         yield
 
 
+def run_by(**options):
+    assert launch.run(plain.KIND, launch.options_of(plain.KIND)(**QUICK, **options)) == 0
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A labelled run with a latent plane, and one on grey rows of numbers without labels."""
@@ -62,9 +68,9 @@ def trained(tmp_path_factory):
     table = runs / "table.npy"
     np.save(table, np.random.default_rng(0).uniform(size=(400, 6)).astype(np.float32))
     with jax.numpy_dtype_promotion("standard"):
-        train.main(train.Options(runs=runs / "digits", model=Model(latent=2), **QUICK))
-        grey = Model(latent=3, likelihood="gaussian")
-        train.main(train.Options(runs=runs / "table", data=Data(name=str(table)), model=grey, **QUICK))
+        run_by(runs=runs / "digits", model=plain.Model(latent=2))
+        grey = plain.Model(latent=3, likelihood=likelihoods.Gaussian())
+        run_by(runs=runs / "table", data=Images(name=str(table)), model=grey)
     return SimpleNamespace(digits=runs / "digits" / "run", table=runs / "table" / "run", data=table)
 
 
@@ -88,7 +94,7 @@ def examined(trained):
 @pytest.mark.parametrize("command", COMMANDS, ids=name_of)
 def test_a_command_leaves_numbers_with_their_protocol_figures_and_a_section(command, trained, examined):
     numbers = examined[command]
-    assert {"dataset", "binarisation", "trained_bound", "standard_error", "draw_seed"} <= set(numbers["protocol"])
+    assert {"dataset", "binarisation", "bound", "standard_error", "draw_seed"} <= set(numbers["protocol"])
     assert all(np.isfinite(value) for value in numbers.values() if isinstance(value, float))
     captions = json.loads((trained.digits / "figures" / "captions.json").read_text())
     for figure in FIGURES[command]:
@@ -116,7 +122,7 @@ def test_codes_npy_holds_the_posterior_means_of_every_split(trained, examined):
     assert kept.dtype == np.float32
     assert kept.shape == (1797, 2)
     assert rows == {"train": [0, 1297], "valid": [1297, 1497], "test": [1497, 1797]}
-    test, _ = seen(run, dataset.test, len(dataset.test.examples))
+    test, _ = seen(run, dataset.test, dataset.test.size)
     np.testing.assert_allclose(kept[slice(*rows["test"])], images.encode(run.model, run.params, test), atol=1e-5)
 
 
@@ -147,9 +153,8 @@ def test_the_second_stage_learns_the_density_of_the_codes_and_stays_below_it():
     xs = jnp.asarray(points[random.integers(0, 2, 1000)])
     options = two_stage.Options(run=None, epochs=60, width=32, batch_size=50)
     second = two_stage.second_stage(2, options.width)
-    params = second.init(jax.random.key(0), xs[0])
     run = SimpleNamespace(model=model, params={})
-    params, bound = two_stage._trained(second, params, jax.random.key(1), run, xs, options)
+    params, bound = two_stage._trained(second, jax.random.key(1), run, xs, options)
     codes = points[random.integers(0, 2, 500)] + noise * random.normal(size=(500, 2))
     each = [scipy.stats.multivariate_normal(point, noise**2 * np.eye(2)).logpdf(codes) for point in points]
     truth = np.logaddexp(*each) - np.log(2)
@@ -165,7 +170,7 @@ def test_the_costs_of_two_stages_are_of_the_same_codes(examined):
     for name in ("gaussian_mixture", "second_vae"):
         gain = numbers["cost_prior"] - numbers[f"cost_{name}"]
         assert numbers[f"gain_over_prior_{name}"] == pytest.approx(gain, abs=1e-5)
-    assert numbers["protocol"]["k"] == 20
+    assert numbers["protocol"]["second_stage_k"] == 20
     assert "bound" in numbers["protocol"]["second_stage_density"]
 
 
@@ -282,5 +287,5 @@ def test_data_of_another_shape_is_refused(trained, tmp_path):
     config = json.loads((moved / "config.json").read_text())
     config["data"]["name"] = str(other)
     (moved / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RunError, match=r"was trained on images of shape .*6.* now holds .*7"):
+    with pytest.raises(RunError, match=r"was trained on examples of shape .*6.* now holds .*7"):
         examine(impute, moved)

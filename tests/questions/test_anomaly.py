@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from experiments import train
 from jaxvae.questions.anomaly import Options, main, other_images
 from jaxvae.questions.parts.anomaly_scores import auroc_standard_error, png_nats
-from jaxvae.run import RunError
-from jaxvae.run.config import Checkpoints, Data, Evaluation, Model
-from jaxvae.run.folder.opening import data_of, open_run
+from jaxvae.recipes import plain
+from jaxvae.run import RunError, launch
+from jaxvae.run.folder.opening import open_run
+from jaxvae.run.options import likelihoods
+from jaxvae.run.options.images import Images, binarization
+from jaxvae.run.settings import Checkpoints, Evaluation
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,8 @@ def run(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 256, size=(60, 8, 8, 1), dtype=np.uint8)
     np.savez(runs / "noise.npz", train=noise[:30], test=noise[30:])
     np.save(runs / "wide.npy", np.random.default_rng(1).integers(0, 256, size=(20, 9, 8, 1), dtype=np.uint8))
-    options = train.Options(
-        model=Model(latent=4),
+    options = launch.options_of(plain.KIND)(
+        model=plain.Model(latent=4),
         epochs=15,
         evaluation=Evaluation(num_samples=0),
         checkpoints=Checkpoints(seconds=60),
@@ -39,7 +41,7 @@ def run(tmp_path_factory):
         name="digits",
     )
     with jax.numpy_dtype_promotion("standard"):
-        assert train.main(options) == 0
+        assert launch.run(plain.KIND, options) == 0
     return runs / "digits"
 
 
@@ -62,9 +64,9 @@ def test_a_class_is_left_out_of_training_and_found(run):
     assert main(options) is None
     twin = run.parent / "digits-without-3"
     trained = open_run(twin)
-    own = data_of(trained.config)
+    own = trained.kind.data(trained.config)
     assert not any(np.isin(3, split.labels) for split in (own.train, own.valid, own.test))
-    whole = data_of(open_run(run).config)
+    whole = plain.KIND.data(open_run(run).config)
     assert len(own.train.examples) == np.sum(whole.train.labels != 3)
     assert trained.config.model == open_run(run).config.model
     numbers = json.loads((twin / "anomaly-class-3.json").read_text())
@@ -88,12 +90,14 @@ def test_other_data_gets_the_pixels_that_the_likelihood_needs(run):
     opened = open_run(run)
     noise = str(run.parent / "noise.npz")
     for binarize, expected in (("dynamic", "dynamic"), ("static", "static"), ("none", "dynamic")):
-        config = replace(opened.config, data=Data(name="digits", binarize=binarize))
-        images, word = other_images(opened._replace(config=config), noise)
+        config = replace(opened.config, data=Images(name="digits", binarize=binarize))
+        images, theirs = other_images(opened._replace(config=config), noise)
+        word = binarization(theirs)
         assert word == expected
         assert set(np.unique(images.examples)) == {0, 255} if word == "static" else len(np.unique(images.examples)) > 2
-    grey = replace(opened.config, data=Data(binarize="none"), model=Model(likelihood="gaussian-shared"))
-    assert other_images(opened._replace(config=grey), noise)[1] == "none"
+    of_grey = plain.Model(likelihood=likelihoods.GaussianShared())
+    grey = replace(opened.config, data=Images(binarize="none"), model=of_grey)
+    assert binarization(other_images(opened._replace(config=grey), noise)[1]) == "none"
 
 
 def test_what_cannot_be_is_refused_and_nothing_written(run):
@@ -103,6 +107,7 @@ def test_what_cannot_be_is_refused_and_nothing_written(run):
         (Options(run, other="digits", held_out_class=3), "not both"),
         (Options(run, other="digits", num_samples=0), "--num-samples 0 must be at least 1"),
         (Options(run, other="digits", examples=1), "--examples 1 must be at least 2"),
+        (Options(run, other="digits", seed=-1), "--seed -1 must be at least 0"),
         (Options(run.parent, other="digits"), "is no run folder"),
         (Options(run, other=str(run.parent / "wide.npy")), "9 x 8 x 1, and the run of 8 x 8 x 1"),
         (Options(run, held_out_class=10), "is no class of digits, whose classes are 0, 1, 2"),
