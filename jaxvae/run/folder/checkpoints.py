@@ -35,13 +35,14 @@ class Checkpoints:
         # Of several processes that train a run one reads and writes it, and Orbax need not wait for the others.
         me = jax.process_index()
         alone = orbax.options.MultiprocessingOptions(primary_host=me, active_processes={me})
-        options = orbax.CheckpointManagerOptions(
-            max_to_keep=keep,
-            create=False,
-            read_only=not writable,
-            cleanup_tmp_directories=writable,
-            multiprocessing_options=alone,
-        )
+        with _hushed():
+            options = orbax.CheckpointManagerOptions(
+                max_to_keep=keep,
+                create=False,
+                read_only=not writable,
+                cleanup_tmp_directories=writable,
+                multiprocessing_options=alone,
+            )
         self._folder, self._writable = folder, writable
         registry = orbax.handlers.DefaultCheckpointHandlerRegistry()
         handler = _Summed(multiprocessing_options=alone)
