@@ -1,11 +1,10 @@
 """What an experiment on a run adds to it: numbers as JSON, and a section of the run's report."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run.folder.files import write_json
+from jaxvae.run.folder.files import write_json, write_result
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import report
 
@@ -39,33 +38,13 @@ def add(
         The report's path.
     """
     stated = run_protocol(run) | dict(protocol)
-    write_json(run.folder / f"{name}.json", finite({**numbers, "protocol": stated}))
+    write_result(run.folder / f"{name}.json", {**numbers, "protocol": stated})
     section: dict[str, Any] = {"title": title, "text": text, "figures": list(figures)}
     if columns:
         section["table"] = {"columns": list(columns), "rows": [list(row) for row in rows]}
     (run.folder / "sections").mkdir(exist_ok=True)
     write_json(run.folder / "sections" / f"{name}.json", section)
     return report.write(run.folder)
-
-
-def finite(values: Any) -> Any:
-    """Numbers as JSON has them: None in the place of one that is not finite, for which it has no word.
-
-    Args:
-        values: nested dictionaries and lists of what JSON can hold.
-
-    Returns:
-        The same, without NaN and infinity.
-
-    Example:
-        >>> finite({"mean": 1.5, "of_each": [float("nan"), 2]})
-        {'mean': 1.5, 'of_each': [None, 2]}
-    """
-    if isinstance(values, dict):
-        return {name: finite(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [finite(value) for value in values]
-    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def run_protocol(run: Run) -> dict[str, Any]:
