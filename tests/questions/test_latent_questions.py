@@ -44,7 +44,7 @@ FIGURES = {
     generate: {"ancestral", "generated", "nearest"},
     two_stage: {"two_stage"},
     latent: {"interpolations", "traversals", "near", "latent_plane", "attributes", "resynthesis"},
-    codes: {"codes_pca", "map_codes"},
+    codes: {"map_codes"},
     impute: {"imputed", "imputation_error"},
 }
 COMMANDS = list(OPTIONS)
