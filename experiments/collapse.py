@@ -20,7 +20,7 @@ from experiments.collapse_figure import draw
 from experiments.new_folder import new_folder
 from jaxvae.evaluation import decomposition
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
+from jaxvae.run import RunError, launch, refusals
 from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.folder import opening
@@ -99,7 +99,7 @@ def main(options: Options) -> int | None:
         The exit code of a run that stopped, else None.
     """
     for remedy in REMEDIES:
-        launch.check(settings_of(remedy, options))
+        refusals.check(settings_of(remedy, options))
     if options.examples < 2:
         raise RunError(f"--examples {options.examples} must be at least 2")
     place = new_folder(options.folder)

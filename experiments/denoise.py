@@ -22,7 +22,7 @@ from experiments.denoise_figure import draw
 from experiments.new_folder import new_folder
 from jaxvae.models import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
+from jaxvae.run import RunError, refusals
 from jaxvae.run.choice import EVERYDAY, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.figures import images as run_images
@@ -86,12 +86,12 @@ def main(options: Options) -> int | None:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    launch.check(settings)
+    refusals.check(settings)
     dataset, course = plain.KIND.data(settings), settings.course()
     usual = plain.KIND.recipe(settings, about(dataset))
     model = usual.model
     to_denoise = image_recipe(settings, about(dataset), denoising(model, corrupt), start=usual.start)
-    launch.check_data(to_denoise, course, dataset)
+    refusals.check_data(to_denoise, course, dataset)
     clean = as_seen(usual, dataset.test)
     keys = jax.random.split(jax.random.key(options.seed), len(clean))
     noisy = jax.jit(jax.vmap(corrupt))(keys, clean)

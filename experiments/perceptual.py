@@ -23,8 +23,8 @@ from jaxvae.model import VAE
 from jaxvae.models import perceptual_vae
 from jaxvae.priors import standard_normal
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
-from jaxvae.run.choice import EVERYDAY, to_dict
+from jaxvae.run import RunError, refusals
+from jaxvae.run.choice import EVERYDAY, Above, AtLeast, check_ranges, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import images as run_images
@@ -33,7 +33,6 @@ from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen, even_rows
 from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.options.images import Images, image_recipe, parts_of
-from jaxvae.run.ranges import Above, AtLeast, check_ranges
 from jaxvae.run.recipe import Recipe, about
 from jaxvae.run.report import study
 from jaxvae.run.settings import Optimizer
@@ -90,7 +89,7 @@ def main(options: Options) -> int | None:
     settings = _checked(options)
     dataset, course = plain.KIND.data(settings), settings.course()
     usual = plain.KIND.recipe(settings, about(dataset))
-    launch.check_data(usual, course, dataset)
+    refusals.check_data(usual, course, dataset)
     if dataset.train.labels is None or dataset.test.labels is None:
         raise RunError(f"{dataset.name} has no labels, and a classifier is trained first: take data that has")
     place = new_folder(options.folder)
@@ -155,7 +154,7 @@ def _checked(options: Options) -> plain.Config:
         batch_size=options.batch_size,
         seed=options.seed,
     )
-    launch.check(settings)
+    refusals.check(settings)
     return settings
 
 

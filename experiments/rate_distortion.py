@@ -27,15 +27,14 @@ from jaxvae import bounds, losses
 from jaxvae.losses import Loss, Metrics
 from jaxvae.model import VAE
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
-from jaxvae.run.choice import EVERYDAY, to_dict
+from jaxvae.run import RunError, refusals
+from jaxvae.run.choice import EVERYDAY, AtLeast, check_ranges, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.evaluate import device_name
 from jaxvae.run.folder.files import write_result
 from jaxvae.run.held_out import as_seen
 from jaxvae.run.options.images import Images
-from jaxvae.run.ranges import AtLeast, check_ranges
 from jaxvae.run.recipe import Recipe, about
 from jaxvae.run.report import study
 from jaxvae.run.settings import Optimizer
@@ -88,10 +87,10 @@ def main(options: Options) -> int | None:
     """
     check(options)
     settings = settings_of(options)
-    launch.check(settings)
+    refusals.check(settings)
     dataset = plain.KIND.data(settings)
     recipe = plain.KIND.recipe(settings, about(dataset))
-    launch.check_data(recipe, settings.course(), dataset)
+    refusals.check_data(recipe, settings.course(), dataset)
     place = new_folder(options.folder)
     betas = sorted(options.betas)
 

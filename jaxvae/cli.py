@@ -1,6 +1,7 @@
 """The command `jaxvae`: trains, asks a trained run, describes data. Nothing heavy is imported before it is needed."""
 
 import ast
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -22,7 +23,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if words is None else words)
     first, *rest = given or ["--help"]
     if first in ("--help", "-h", "help"):
-        print(overview())
+        _print(overview())
     elif first == "--version":
         print(f"jaxvae {import_module('jaxvae').__version__}")
     else:
@@ -31,6 +32,13 @@ def main(words: Sequence[str] | None = None) -> None:
         except RunError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def overview() -> str:

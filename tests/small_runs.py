@@ -8,7 +8,7 @@ from functools import lru_cache
 import jax
 import numpy as np
 
-from jaxvae.run import kinds, launch
+from jaxvae.run import kinds, launch, refusals
 from jaxvae.run.data import Split
 from jaxvae.run.folder.logs import Log
 from jaxvae.run.settings import Checkpoints, Evaluation
@@ -45,7 +45,7 @@ def short(config, **changes):
 def _prepared(config):
     kind = kind_of(config)
     dataset = few(kind.data(config))
-    return launch.recipe_of(kind, config, dataset), dataset
+    return refusals.recipe_of(kind, config, dataset), dataset
 
 
 def trained(config, folder=None, **options):

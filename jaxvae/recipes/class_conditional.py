@@ -12,7 +12,7 @@ from jaxvae.distributions import Normal
 from jaxvae.model import VAE
 from jaxvae.models import conditional
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View
 from jaxvae.run.options import estimators, likelihoods, objective
@@ -26,7 +26,6 @@ from jaxvae.run.options.images import (
     parts_of,
     prepare_of,
 )
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Array, Key, Shape
 

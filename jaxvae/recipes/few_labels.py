@@ -26,7 +26,7 @@ from jaxvae.models import (
 from jaxvae.models.few_labels import UNKNOWN
 from jaxvae.priors import standard_normal
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.rows import labelled_rows
 from jaxvae.run.folder.opening import Run, open_run
@@ -36,7 +36,6 @@ from jaxvae.run.options import likelihoods
 from jaxvae.run.options.images import ImageSettings, binarization, check_classes, load_images, prepare_of
 from jaxvae.run.options.parts import cast_to
 from jaxvae.run.options.words import said
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Asked, Kind, Measured, Plan, Recipe
 from jaxvae.training import grey
 from jaxvae.types import Array, Key, Params

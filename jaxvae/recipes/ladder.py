@@ -7,13 +7,12 @@ from jaxvae import networks
 from jaxvae.distributions import Normal
 from jaxvae.model import VAE
 from jaxvae.models import ladder_vae
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.options import likelihoods
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.estimators import Pathwise
 from jaxvae.run.options.images import ImageSettings, image_recipe, load_images, parts_of
 from jaxvae.run.options.objective import PathObjective
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Network, Shape
 

@@ -13,7 +13,7 @@ from jaxvae import networks
 from jaxvae.model import VAE
 from jaxvae.priors import vamp_prior
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View
 from jaxvae.run.options import likelihoods, posteriors, priors
@@ -21,7 +21,6 @@ from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.images import ImageSettings, check_pixels, image_recipe, load_images, parts_of
 from jaxvae.run.options.objective import Objective
 from jaxvae.run.options.words import said
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Params, Shape
 

@@ -9,12 +9,11 @@ from jaxvae.model import VAE
 from jaxvae.models import conditional, quadrants
 from jaxvae.models.given import Given
 from jaxvae.recipes.class_conditional import Objective
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.figures.images import View
 from jaxvae.run.options import likelihoods
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.images import ImageSettings, image_recipe, load_images, parts_of
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Array, Key, Network, Params, Shape
 

@@ -16,7 +16,7 @@ from jaxvae.distributions import Bernoulli
 from jaxvae.model import VAE
 from jaxvae.models import Sequence, deep_markov, variational_recurrent
 from jaxvae.run import RunError, keys
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.data.jsb_chorales import LOWEST, SPLIT, chorales
 from jaxvae.run.data.midi import midi
@@ -26,7 +26,6 @@ from jaxvae.run.measures import of_terms
 from jaxvae.run.options.objective import PathObjective, bound_of, leading_step, loss_of
 from jaxvae.run.options.parts import cast_to
 from jaxvae.run.options.words import said
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import About, Asked, Kind, Measured, Recipe
 from jaxvae.run.settings import Settings, Stored
 from jaxvae.types import Array, Key, Params

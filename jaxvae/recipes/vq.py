@@ -11,13 +11,12 @@ from jaxvae.bounds import bound
 from jaxvae.model import VAE
 from jaxvae.models import vq
 from jaxvae.networks import maps_pair
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast, Between
 from jaxvae.run.figures.images import View
 from jaxvae.run.options import likelihoods
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.estimators import Pathwise
 from jaxvae.run.options.images import ImageSettings, image_recipe, load_images, parts_of
-from jaxvae.run.ranges import AtLeast, Between
 from jaxvae.run.recipe import About, Kind, Recipe
 from jaxvae.types import Key, Shape
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, evaluate, fits, hosts
+from jaxvae.run import RunError, evaluate, hosts, refusals
 from jaxvae.run.choice import EVERYDAY, differences, from_dict, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.course import Course
@@ -25,13 +25,9 @@ from jaxvae.run.folder import config_file, fingerprint, lock
 from jaxvae.run.folder.files import write_result
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
-from jaxvae.run.options.words import PHRASES
-from jaxvae.run.ranges import check_ranges
-from jaxvae.run.recipe import Asked, Kind, Plan, Recipe, about
+from jaxvae.run.recipe import Asked, Kind, Recipe, about
 from jaxvae.run.report import report
-from jaxvae.run.start import first_progress
-from jaxvae.run.steps import step_of
-from jaxvae.run.train import Diverged, check_size
+from jaxvae.run.train import Diverged
 from jaxvae.run.train import train as trained_by
 
 
@@ -89,91 +85,12 @@ def run(kind: Kind, options: Any, *, line: str = "") -> int:
         The exit code: 0, 1 where the loss diverged, 128 + the signal's number where a signal stopped the run.
     """
     config = kind.config(**{item.name: getattr(options, item.name) for item in fields(kind.config)})
-    check(config)
+    refusals.check(config)
     hosts.join(options.hosts)
     place, config = _agreed(kind, options, config)
     devices = _devices(options, config)
     with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
         return _train(kind, options, config, place, devices, line)
-
-
-def check(config: Any) -> None:
-    """Refuse a configuration that cannot be, whatever the data.
-
-    Args:
-        config: of a run.
-
-    Raises:
-        RunError: the first impossible value or combination, and what to do.
-    """
-    check_ranges(config)
-    fits.check(config, PHRASES)
-    if config.batch_size % config.accumulate:
-        raise RunError(
-            f"--batch-size {config.batch_size} cannot be taken in --accumulate {config.accumulate} parts of one size"
-        )
-    if config.num_seeds > 1 and config.data.stream == "yes":
-        raise RunError(
-            f"--num-seeds {config.num_seeds} visits the data in as many orders at once: leave out --data.stream yes"
-        )
-
-
-def recipe_of(kind: Kind, config: Any, dataset: Dataset) -> Recipe:
-    """The recipe of a run, which fits its data.
-
-    Args:
-        kind: of the run.
-        config: of the run.
-        dataset: its data.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        RunError: a model that cannot be made, or data or a step as `check_data` refuses them.
-    """
-    with _as_sentences():
-        recipe = kind.recipe(config, about(dataset))
-    check_data(recipe, config.course(), dataset)
-    return recipe
-
-
-def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
-    """Refuse data that does not fit, and a step that cannot be: by its shapes, before anything is begun.
-
-    Args:
-        recipe: of the run.
-        course: of the run.
-        dataset: its data.
-
-    Raises:
-        RunError: what is wrong, as a sentence.
-    """
-    check_size(course, dataset)
-    recipe.check(dataset)
-    per_epoch = dataset.train.size // course.batch_size
-    plan = Plan(course.epochs * per_epoch, per_epoch)
-    alone = course._replace(keys=course.keys if course.num_seeds == 1 else course.keys[0])
-    with _as_sentences():
-        step, state = step_of(recipe, alone, plan), first_progress
-        stored = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((course.batch_size, *leaf.shape[1:]), leaf.dtype),
-            recipe.stored(dataset.train),
-        )
-
-        def one(keys: Any, batch: Any) -> Any:
-            return step(state(recipe, alone, plan.num_steps).state, keys, jax.vmap(recipe.prepare)(keys, batch))
-
-        jax.eval_shape(one, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), course.batch_size)), stored)
-
-
-@contextmanager
-def _as_sentences() -> Iterator[None]:
-    """What the core says of options that it cannot take is what the user is told."""
-    try:
-        yield
-    except (ValueError, NotImplementedError) as error:
-        raise error if isinstance(error, RunError) else RunError(str(error)) from error
 
 
 def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax.Device], line: str) -> int:
@@ -184,7 +101,7 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
         dataset = kind.data(config)
         if options.resume and hosts.is_first():
             fingerprint.check(place, dataset)
-        return dataset, recipe_of(kind, config, dataset)
+        return dataset, refusals.recipe_of(kind, config, dataset)
 
     dataset, recipe = hosts.together(begin)
     with ExitStack() as held:

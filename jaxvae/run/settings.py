@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 import optax
 
 from jaxvae.run import RunError, keys
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, Above, AtLeast, Between
 from jaxvae.run.course import Course
-from jaxvae.run.ranges import Above, AtLeast, Between
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from experiments import collapse
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
+from jaxvae.run import RunError, launch, refusals
 from jaxvae.run.choice import differences
 from jaxvae.run.options import likelihoods
 from jaxvae.run.options.images import Images
@@ -34,7 +34,7 @@ def optax_promotes():
 @pytest.mark.parametrize("remedy", collapse.REMEDIES)
 def test_every_remedy_is_a_configuration_that_passes_and_differs(remedy):
     settings = collapse.settings_of(remedy, collapse.Options())
-    launch.check(settings)
+    refusals.check(settings)
     changed = differences(settings, collapse.settings_of("none", collapse.Options()))
     assert bool(changed) == (remedy != "none")
 

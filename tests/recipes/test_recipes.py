@@ -19,7 +19,7 @@ from small_runs import STEPS, assert_same, commanded, few, kind_of, short, stopp
 
 import jaxvae
 from jaxvae.models import given
-from jaxvae.recipes import class_conditional, ladder, plain, quadrants, vq
+from jaxvae.recipes import class_conditional, few_labels, ladder, plain, quadrants, sequence, vq
 from jaxvae.run import kinds
 from jaxvae.run.folder import config_file
 from jaxvae.run.folder.opening import open_run
@@ -28,6 +28,7 @@ from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.recipe import Plan
 
 ROOT = Path(__file__).parents[2]
+SOURCE = Path(os.environ.get("JAXVAE_DATA_SOURCE") or ROOT.parent / "shared" / "data")
 SHARED = likelihoods.GaussianShared()
 SMALL, MAPS = networks.Small(width=16), networks.Conv(maps=(4, 8))
 ROWS = {
@@ -39,7 +40,17 @@ ROWS = {
     "quadrants, deterministic": quadrants.Config(model=quadrants.Model(SMALL, latent=3, deterministic=True)),
     "ladder": ladder.Config(model=ladder.Model(SMALL, latent=4, layers=3)),
     "vq": vq.Config(model=vq.Model(MAPS, latent=3, codes=6, likelihood=SHARED)),
+    "few-labels": few_labels.Config(model=few_labels.Model(labels=10, latent=3, width=16, repeats=2)),
+    "sequence": sequence.Config(
+        data=sequence.Chorales(source=SOURCE),
+        model=sequence.Model(sequence.DeepMarkov(hidden=8, width=8), latent=3, length=6),
+    ),
+    "sequence, recurrent": sequence.Config(
+        data=sequence.Chorales(source=SOURCE),
+        model=sequence.Model(sequence.VariationalRecurrent(width=8), latent=3, length=6),
+    ),
 }
+OF_IMAGES = [name for name in ROWS if not name.startswith(("few-labels", "sequence"))]
 
 
 def quick(*names):
@@ -51,6 +62,13 @@ def quick(*names):
 def _standard_promotion():
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _data_at_hand(request):
+    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
+    if (name or "").startswith("sequence") and not (SOURCE / "jsb_chorales").is_dir():
+        pytest.skip(f"the JSB chorales are not in {SOURCE}")
 
 
 def test_every_kind_has_a_row():
@@ -191,7 +209,7 @@ def test_a_run_can_be_opened_without_its_data(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in ROWS if name != "plain"])
+@pytest.mark.parametrize("name", [name for name in OF_IMAGES if name != "plain"])
 def test_a_kind_says_what_it_is_beside_its_numbers(name, run_of):
     result = json.loads((run_of(name) / "result.json").read_text())
     assert result["protocol"]["kind"] == name.partition(",")[0]

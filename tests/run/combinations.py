@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, launch
+from jaxvae.run import RunError, refusals
 from jaxvae.run.choice import members
 from jaxvae.run.options.images import Images
 from jaxvae.run.recipe import About, Plan
@@ -80,7 +80,7 @@ def refusal(row):
 @cache
 def _refusal(values):
     try:
-        launch.check(config_of(dict(zip(FACTORS, values, strict=True))))
+        refusals.check(config_of(dict(zip(FACTORS, values, strict=True))))
     except RunError as error:
         return str(error)
     return None

@@ -15,6 +15,12 @@ import tyro
 from jaxvae.run import RunError
 from jaxvae.run.choice import (
     EVERYDAY,
+    Above,
+    AtLeast,
+    Below,
+    Between,
+    Within,
+    check_ranges,
     chosen,
     differences,
     from_dict,
@@ -23,7 +29,6 @@ from jaxvae.run.choice import (
     parse,
     to_dict,
 )
-from jaxvae.run.ranges import Above, AtLeast, Below, Between, Within, check_ranges
 
 
 @dataclass(frozen=True)
@@ -474,6 +479,6 @@ def test_two_members_of_one_name_are_a_mistake():
 
 
 def test_starting_needs_no_jax():
-    code = "import sys, jaxvae.run.choice, jaxvae.run.ranges; print(sorted({'jax', 'numpy', 'flax'} & {*sys.modules}))"
+    code = "import sys, jaxvae.run.choice; print(sorted({'jax', 'numpy', 'flax'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -14,7 +14,7 @@ import pytest
 
 from jaxvae.cli import main
 from jaxvae.recipes import class_conditional, ladder, plain, quadrants, vq
-from jaxvae.run import RunError, kinds, launch
+from jaxvae.run import RunError, kinds, refusals
 from jaxvae.run.choice import differences
 from jaxvae.run.data import DataError, Dataset, Split
 from jaxvae.run.folder import config_file
@@ -46,7 +46,7 @@ def _with(group, path, value):
     return replace(group, **{path[0]: _with(getattr(group, path[0]), path[1:], value) if path[1:] else value})
 
 
-# By ranges and by what the options say that they have and need: `launch.check`.
+# By ranges and by what the options say that they have and need: `refusals.check`.
 IMPOSSIBLE = [
     (having(model__latent=0), "--model.latent 0 must be at least 1"),
     (having(objective__num_samples=0), "--objective.num-samples 0 must be at least 1"),
@@ -161,7 +161,7 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(("config", "sentence"), IMPOSSIBLE, ids=[sentence for _, sentence in IMPOSSIBLE])
 def test_the_impossible_is_refused_with_a_sentence(config, sentence):
     with pytest.raises(RunError) as refused:
-        launch.check(config)
+        refusals.check(config)
     assert sentence in str(refused.value)
 
 
@@ -250,9 +250,9 @@ def own(labels=LABELS, images=IMAGES):
 
 def prepared(config, dataset):
     """What a run does with its data before it begins."""
-    launch.check(config)
+    refusals.check(config)
     kind = next(kind for kind in map(kinds.kind_of, kinds.names()) if kind.config is type(config))
-    launch.recipe_of(kind, config, dataset)
+    refusals.recipe_of(kind, config, dataset)
 
 
 @pytest.mark.parametrize(("config", "sentence"), UNTRACEABLE, ids=[sentence for _, sentence in UNTRACEABLE])
@@ -314,7 +314,7 @@ RICH = having(
 
 
 def test_a_rich_configuration_passes():
-    launch.check(RICH)
+    refusals.check(RICH)
 
 
 # --- as a file
@@ -326,7 +326,7 @@ def kind_of_config(config):
 
 @pytest.mark.parametrize("config", [*[kind() for kind in CONFIGS.values()], RICH], ids=[*CONFIGS, "rich"])
 def test_every_default_passes_and_json_gives_the_configuration_back(config, tmp_path):
-    launch.check(config)
+    refusals.check(config)
     kind = kind_of_config(config)
     config_file.write(kind, config, tmp_path / "config.json", command="jaxvae train")
     assert config_file.read(tmp_path / "config.json") == (kind, config)

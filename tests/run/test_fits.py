@@ -4,7 +4,8 @@ from typing import ClassVar
 
 import pytest
 
-from jaxvae.run import RunError, fits
+from jaxvae.run import RunError
+from jaxvae.run.choice import fits
 
 PHRASES = {"path": "draws with a path", "density": "a density that can be evaluated", "weights": "weights of its draws"}
 

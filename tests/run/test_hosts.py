@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from jaxvae.recipes import plain
-from jaxvae.run import RunError, evaluate, hosts, launch
+from jaxvae.run import RunError, evaluate, hosts, launch, refusals
 from jaxvae.run.folder import config_file
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.hosts import Hosts
@@ -103,7 +103,7 @@ def trained_alone(like: Path, folder: Path) -> dict:
     dataset = kind.data(config)
     folder.mkdir()
     with jax.numpy_dtype_promotion("standard"):
-        recipe, course = launch.recipe_of(kind, config, dataset), config.course()
+        recipe, course = refusals.recipe_of(kind, config, dataset), config.course()
         trained = train(recipe, course, dataset, folder=folder, show=None)
         return evaluate.result(recipe, course, trained.params, dataset, Asked(20, None), protocol={})
 

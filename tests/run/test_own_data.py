@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from jaxvae.recipes import class_conditional, few_labels, plain
-from jaxvae.run import RunError, launch, measures
+from jaxvae.run import RunError, launch, measures, refusals
 from jaxvae.run.data import DataError
 from jaxvae.run.data.columns import read_table
 from jaxvae.run.data.loading import load
@@ -469,7 +469,7 @@ def test_labels_that_are_no_class_are_refused_with_what_helps(tmp_path, recipe):
         more = {} if recipe is class_conditional else {"labels": 2}
         model = recipe.Model(classes=2, likelihood=likelihoods.Bernoulli(), **more)
         config = recipe.Config(model=model, data=Images(str(tmp_path / "own.npz")), batch_size=4)
-        return launch.recipe_of(recipe.KIND, config, recipe.KIND.data(config))
+        return refusals.recipe_of(recipe.KIND, config, recipe.KIND.data(config))
 
     with pytest.raises(RunError, match="run from -1 to 1, and a class is a number from 0 on: give them such numbers"):
         begun(np.arange(40) % 3 - 1)

@@ -18,10 +18,10 @@ from jaxvae.bounds import elbo
 from jaxvae.losses import negative_bound
 from jaxvae.models import linear
 from jaxvae.run import RunError, evaluate, launch
+from jaxvae.run.choice import AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.measures import of_terms
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import Asked, Kind, Measured, Recipe
 from jaxvae.run.settings import Evaluation, Optimizer, Settings, Stored
 from jaxvae.training import grey

@@ -9,8 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxvae.run import RunError
+from jaxvae.run.choice.fields import flag_of, named, parts
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.fields import flag_of, named, parts
 from jaxvae.run.folder import about as about_file
 from jaxvae.run.folder.opening import Run, data_of, open_run
 from jaxvae.run.held_out import as_seen, spread

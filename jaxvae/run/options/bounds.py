@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from jaxvae import bounds
 from jaxvae.bounds import Reduction
-from jaxvae.run.ranges import AtLeast, Below, Within
+from jaxvae.run.choice import AtLeast, Below, Within
 
 WEIGHTED = frozenset({"one bound"})
 

@@ -9,7 +9,7 @@ from jaxvae.draws import Draw
 from jaxvae.losses import Loss
 from jaxvae.model import VAE
 from jaxvae.models import generalized_doubly_reparameterized
-from jaxvae.run.ranges import Above, AtLeast
+from jaxvae.run.choice import Above, AtLeast
 from jaxvae.types import Distribution, Key, Network
 
 PATH = {"model.posterior": {"path"}}

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from jaxvae import distributions, likelihoods
 from jaxvae.networks import Free, Outputs
-from jaxvae.run.ranges import Above, AtLeast
+from jaxvae.run.choice import Above, AtLeast
 from jaxvae.types import Distribution, Shape
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it

@@ -10,7 +10,7 @@ from jaxvae import networks
 from jaxvae.models.conditional import reading_both, with_planes
 from jaxvae.networks import Outputs
 from jaxvae.networks.pairs import IWAE, SMALL
-from jaxvae.run.ranges import AtLeast
+from jaxvae.run.choice import AtLeast
 from jaxvae.types import Network
 
 Pair = tuple[Network, Network]

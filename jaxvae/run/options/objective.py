@@ -11,11 +11,10 @@ from jaxvae import bounds, losses
 from jaxvae.losses import Loss
 from jaxvae.model import VAE
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.options.bounds import AnyBound, Elbo, Piwae
 from jaxvae.run.options.estimators import AnyEstimator, Pathwise
 from jaxvae.run.options.prices import AnyPrice, Capacity, FreeBits, Weight
-from jaxvae.run.ranges import AtLeast
 from jaxvae.run.recipe import Plan
 from jaxvae.training import Step, make_leading_step
 from jaxvae.types import Array, Key, Params

@@ -11,8 +11,8 @@ from jaxvae.model import VAE, vae
 from jaxvae.models import auxiliary_vae, hamiltonian_vae, semi_amortised
 from jaxvae.networks import Outputs
 from jaxvae.priors import Prior, standard_normal
+from jaxvae.run.choice import Above, AtLeast
 from jaxvae.run.options.parts import Parts
-from jaxvae.run.ranges import Above, AtLeast
 from jaxvae.types import Distribution, Shape
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it

@@ -8,7 +8,7 @@ import optax
 from jaxvae import losses
 from jaxvae.losses import Cost
 from jaxvae.run import RunError
-from jaxvae.run.ranges import Above, AtLeast
+from jaxvae.run.choice import Above, AtLeast
 from jaxvae.run.recipe import Plan
 
 OWN_COST = {"objective.bound": {"terms"}, "objective.estimator": {"reaches the likelihood"}}

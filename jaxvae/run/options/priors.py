@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 from jaxvae.distributions import MaskedNormal
 from jaxvae.flows import affine_coupling
 from jaxvae.priors import Prior, correlated_normal, learned, normal_mixture, vamp_prior
-from jaxvae.run.ranges import AtLeast, Between
+from jaxvae.run.choice import AtLeast, Between
 
 REALS = {"model.posterior": {"reals"}}
 

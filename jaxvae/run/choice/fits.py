@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxvae.run import RunError
-from jaxvae.run.fields import Field, begun, flag_of, joined, named, parts, with_value
+from jaxvae.run.choice.fields import Field, begun, flag_of, joined, named, parts, with_value
 
 MOST = 4  # names in a sentence
 

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import tyro
 
 from jaxvae.run import RunError
-from jaxvae.run import help as helping
-from jaxvae.run.as_dict import from_dict, to_dict
-from jaxvae.run.fields import (
+from jaxvae.run.choice import help as helping
+from jaxvae.run.choice.as_dict import from_dict, to_dict
+from jaxvae.run.choice.fields import (
     EVERYDAY,
     Field,
     Option,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxvae.run import RunError
-from jaxvae.run.fields import fields_of, flag_of, joined, parts
+from jaxvae.run.choice.fields import fields_of, flag_of, joined, parts
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 
-from jaxvae.run.fields import EVERYDAY, Option, begun, chosen, every_option, fields_of, flag_of, joined, named
+from jaxvae.run.choice.fields import EVERYDAY, Option, begun, chosen, every_option, fields_of, flag_of, joined, named
 
 
 def is_ours(config: Any) -> bool:

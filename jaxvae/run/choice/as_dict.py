@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
-from jaxvae.run.fields import Field, begun, fields_of, joined, listed, named
+from jaxvae.run.choice.fields import Field, begun, fields_of, joined, listed, named
 
 Kind = TypeVar("Kind")
 ENDLESS = ("inf", "-inf", "nan")  # as JSON holds them
