@@ -163,7 +163,7 @@ def measured(place: Path, examples: int, seed: int = 0) -> dict[str, float | Non
         Nats, and the number of active units; None for what the run did not measure.
     """
     run = opening.open_run(place, seed=seed)
-    xs = as_seen(run.recipe, spread(run.kind.data(run.config).test, examples))
+    xs = as_seen(run.recipe, spread(opening.data_of(run).test, examples))
     posteriors = jax.jit(jax.vmap(partial(run.model.posterior, run.params)))(xs)
     information = jax.jit(decomposition.mutual_information)(jax.random.key(0), posteriors)
     result = json.loads((place / "result.json").read_text())

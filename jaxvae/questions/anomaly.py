@@ -30,7 +30,7 @@ from jaxvae.run import RunError, launch
 from jaxvae.run.choice import differences
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.folder import config_file
-from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.folder.opening import Run, data_of, open_run
 from jaxvae.run.held_out import prepared, spread
 from jaxvae.run.measures import log_likelihoods
 from jaxvae.run.options.images import Binarize, Images, binarization, prepare_of
@@ -88,7 +88,7 @@ def main(options: Options) -> int | None:
         return without
     chosen = Split(dataset.test.examples[dataset.test.labels == options.held_out_class])
     xs, _ = seen(run, chosen, options.examples)
-    own = without.kind.data(without.config)._replace(name=f"{dataset.name} without class {options.held_out_class}")
+    own = data_of(without)._replace(name=f"{dataset.name} without class {options.held_out_class}")
     name = f"class {options.held_out_class}"
     compare(options, without, own, xs, name=name, binarisation=binarization(run.config))
     return None

@@ -69,8 +69,7 @@ def main(options: Options) -> None:
 
     rows = _write_codes(run, dataset)
     codes = run_images.encode(run.model, run.params, test)
-    gallery.latent_scatter(place / "codes_pca.png", codes, labels)
-    drawn = ["codes_pca.png"]
+    drawn = []  # their principal components are the run's own picture, latent.png
     if options.tsne_examples and codes.shape[1] > 2:
         chosen = even_rows(len(codes), options.tsne_examples)
         of_chosen = None if labels is None else labels[chosen]

@@ -125,7 +125,7 @@ def main(options: Options) -> None:
             "train_examples": len(train),
             "test_examples": len(test),
             "pairs": options.pairs,
-            "steps": options.steps,
+            "path_steps": options.steps,
             "codes": "posterior means",
             "standard_error": "over pairs, or over test images",
             "draw_seed": options.seed,

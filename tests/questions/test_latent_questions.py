@@ -44,7 +44,7 @@ FIGURES = {
     generate: {"ancestral", "generated", "nearest"},
     two_stage: {"two_stage"},
     latent: {"interpolations", "traversals", "near", "latent_plane", "attributes", "resynthesis"},
-    codes: {"codes_pca", "map_codes"},
+    codes: {"map_codes"},
     impute: {"imputed", "imputation_error"},
 }
 COMMANDS = list(OPTIONS)
@@ -287,5 +287,5 @@ def test_data_of_another_shape_is_refused(trained, tmp_path):
     config = json.loads((moved / "config.json").read_text())
     config["data"]["name"] = str(other)
     (moved / "config.json").write_text(json.dumps(config))
-    with pytest.raises(RunError, match=r"was trained on examples of shape .*6.* now holds .*7"):
+    with pytest.raises(RunError, match=r"was begun on other data than other.npy is now: .*of 6 x .*of 7 x"):
         examine(impute, moved)

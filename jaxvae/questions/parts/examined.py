@@ -11,11 +11,11 @@ from tqdm import tqdm
 from jaxvae.run import RunError
 from jaxvae.run.choice.fields import flag_of, named, parts
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.folder.opening import Run, open_run
+from jaxvae.run.folder import about as about_file
+from jaxvae.run.folder.opening import Run, data_of, open_run
 from jaxvae.run.held_out import as_seen, spread
 from jaxvae.run.options import posteriors, priors
 from jaxvae.run.options.words import PHRASES
-from jaxvae.run.recipe import about
 from jaxvae.training import parallel
 from jaxvae.types import Array, Key
 
@@ -76,8 +76,8 @@ def open_examined(
         The run and its data.
 
     Raises:
-        RunError: the folder is no run, or one of another kind, or its options lack what is needed, or the data has
-            examples of another shape than those that it was trained on.
+        RunError: the folder is no run, or one of another kind, or its options lack what is needed, or the data is other
+            data than it was begun on.
         DataError: the data cannot be read.
     """
     run = open_run(folder)
@@ -94,18 +94,7 @@ def open_examined(
                     f"{folder} was trained with {flag_of(path)} {named(type(chosen[path]))}, and this question needs "
                     f"{PHRASES[word]}: give another run"
                 )
-    dataset = run.kind.data(run.config)
-    begun, now = (_shapes(example) for example in (run.about.example, about(dataset).example))
-    if now != begun:
-        raise RunError(
-            f"{folder} was trained on examples of shape {begun}, and {dataset.name} now holds {now}: give back the "
-            "data that it was trained on"
-        )
-    return run, dataset
-
-
-def _shapes(example: Any) -> str:
-    return ", ".join(by(leaf.shape) for leaf in jax.tree.leaves(example))
+    return run, data_of(run)
 
 
 def check_gaussians(run: Run) -> None:
@@ -130,7 +119,8 @@ def on_the_same_data(one: Run, other: Run) -> bool:
     """Whether two runs on images were trained on the same, binarised alike."""
     a, b = one.config.data, other.config.data
     alike = one.recipe.protocol.get("binarisation") == other.recipe.protocol.get("binarisation")
-    return alike and (a.name, a.split) == (b.name, b.split)
+    begun = [about_file.data(run.folder / "about.json") for run in (one, other)]
+    return alike and (a.name, a.split) == (b.name, b.split) and (None in begun or begun[0] == begun[1])
 
 
 def by(shape: Sequence[int]) -> str:

@@ -36,8 +36,14 @@ def add(
 
     Returns:
         The report's path.
+
+    Raises:
+        ValueError: a word of the protocol has another meaning in the run's own.
     """
-    stated = run_protocol(run) | dict(protocol)
+    own = run_protocol(run)
+    if taken := [word for word in protocol if word in own]:
+        raise ValueError(f"the protocol of a run has its own {', '.join(taken)}: call those of {name!r} otherwise")
+    stated = own | dict(protocol)
     write_result(run.folder / f"{name}.json", {**numbers, "protocol": stated})
     section: dict[str, Any] = {"title": title, "text": text, "figures": list(figures)}
     if columns:
