@@ -67,9 +67,8 @@ def _lines(package: str) -> str:
 def _run(first: str, rest: list[str]) -> None:
     questions = files(QUESTIONS)
     if first not in ("train", "data", *questions):
-        raise RunError(
-            f"jaxvae has no command {first!r}: {meant(first, ['train', 'data', *questions], before='jaxvae ')} (jaxvae --help)"
-        )
+        close = meant(first, ["train", "data", *questions], before="jaxvae ")
+        raise RunError(f"jaxvae has no command {first!r}: {close} (jaxvae --help)")
     if find_spec("tyro") is None:
         raise RunError("tyro is not installed, and the command needs it: pip install 'jaxvae[train]'")
     if first == "train":

@@ -58,7 +58,8 @@ def kind_of(name: str, *, place: Path | None = None) -> Kind:
     known = files(RECIPES)
     if name not in list(known) and place is not None:
         raise RunError(
-            f"{place} is a run of the kind {name!r}: jaxvae's own are {', '.join(known)}; of a kind of your own give kind="
+            f"{place} is a run of the kind {name!r}: jaxvae's own are {', '.join(known)}; of a kind of your own give "
+            "kind="
         )
     if name not in list(known):
         raise RunError(f"jaxvae train knows no kind {name!r}: {meant(name, known)}")
