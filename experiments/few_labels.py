@@ -25,8 +25,9 @@ from jaxvae.run.recipe import Kind
 from jaxvae.run.settings import Evaluation, Optimizer
 
 FIRST = plain.Model(networks.Small(width=500, depth=2), latent=50, mean_bias=True)
-SECOND = few_labels.Model(width=200, depth=2, latent=10, alpha=0.5)
-RATE = Optimizer(lr=2e-3, schedule="cosine")
+SECOND = few_labels.Model(width=100, latent=30, alpha=0.5)
+FIRST_RATE = Optimizer(lr=1e-3, schedule="cosine", warmup_steps=500)
+RATE = Optimizer(lr=2e-3, schedule="cosine", warmup_steps=500, clip=10.0)
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,15 @@ class Options:
     """How many labels there are, in turn."""
     num_seeds: Annotated[int, AtLeast(1)] = 5
     """Subsets of labels (and starts of M2), in turn."""
-    first_epochs: Annotated[int, AtLeast(1)] = 40
+    first_epochs: Annotated[int, AtLeast(1)] = 16
     """Of M1."""
     epochs: Annotated[int, AtLeast(1)] = 12
     """Of every M2."""
     data: Images = field(default_factory=Images)
     first: plain.Model = field(default_factory=lambda: FIRST)
     second: few_labels.Model = field(default_factory=lambda: SECOND)
+    first_optimizer: Optimizer = field(default_factory=lambda: FIRST_RATE)
     optimizer: Optimizer = field(default_factory=lambda: RATE)
-    warmup_steps: Annotated[int, AtLeast(0)] = 500
-    """Of every M2's learning rate, whose gradients are clipped to a norm of 10."""
     folder: Path = Path("runs/few_labels")
     """Where the runs and result.json go; it must not exist."""
 
@@ -63,7 +63,7 @@ def main(options: Options) -> int | None:
     first = plain.Config(
         data=options.data,
         model=options.first,
-        optimizer=options.optimizer,
+        optimizer=options.first_optimizer,
         evaluation=Evaluation(num_samples=0),
         epochs=options.first_epochs,
         batch_size=200,
@@ -98,14 +98,13 @@ def main(options: Options) -> int | None:
 
 def _second(options: Options, features: Path, count: int, seed: int) -> few_labels.Config:
     fields = {name: getattr(options.second, name) for name in vars(options.second)}
-    rate = {name: getattr(options.optimizer, name) for name in vars(options.optimizer)}
     return few_labels.Config(
         data=options.data,
         model=few_labels.Model(**(fields | {"labels": count, "features": features})),
-        optimizer=Optimizer(**(rate | {"warmup_steps": options.warmup_steps, "clip": 10.0})),
+        optimizer=options.optimizer,
         evaluation=Evaluation(num_samples=0),
         epochs=options.epochs,
-        batch_size=250,
+        batch_size=200,
         seed=seed,
     )
 
