@@ -24,14 +24,15 @@ def main(words: Sequence[str] | None = None) -> None:
     first, *rest = given or ["--help"]
     if first in ("--help", "-h", "help"):
         _print(overview())
-    elif first == "--version":
+        sys.exit(0)
+    if first == "--version":
         print(f"jaxvae {import_module('jaxvae').__version__}")
-    else:
-        try:
-            _run(first, rest)
-        except RunError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+        sys.exit(0)
+    try:
+        _run(first, rest)
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _print(text: str) -> None:
@@ -66,11 +67,10 @@ def _lines(package: str) -> str:
 def _run(first: str, rest: list[str]) -> None:
     questions = files(QUESTIONS)
     if first not in ("train", "data", *questions):
-        raise RunError(
-            f"jaxvae has no command {first!r}: {meant(first, ['train', 'data', *questions])} (jaxvae --help)"
-        )
+        close = meant(first, ["train", "data", *questions], before="jaxvae ")
+        raise RunError(f"jaxvae has no command {first!r}: {close} (jaxvae --help)")
     if find_spec("tyro") is None:
-        raise RunError(f"tyro is not installed, and jaxvae {first} needs it: pip install 'jaxvae[train]'")
+        raise RunError("tyro is not installed, and the command needs it: pip install 'jaxvae[train]'")
     if first == "train":
         name = rest[0] if rest and not rest[0].startswith("-") else "plain"
         kind = kind_of(name)

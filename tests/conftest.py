@@ -19,7 +19,7 @@ LONGEST = (
     "test_train.py",
     "test_latent_questions.py",
     "test_parallel.py",
-    "test_estimator.py",
+    "test_scikit.py",
     "test_endurance.py",
     "test_recipes.py",
     "test_fit.py",

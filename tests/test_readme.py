@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
@@ -11,7 +12,8 @@ README = (REPOSITORY / "README.md").read_text()
 
 def test_the_python_blocks_run():
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})
+        with jax.numpy_dtype_promotion("standard"):  # optax's Adam
+            exec(compile(block, "README.md", "exec"), {})
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", README))))

@@ -56,25 +56,27 @@ def kind_of(name: str, *, place: Path | None = None) -> Kind:
         RunError: it is none of this library's.
     """
     known = files(RECIPES)
-    if name not in known and place is not None:
+    if name not in list(known) and place is not None:
         raise RunError(
-            f"{place} is a run of the kind {name!r}, and jaxvae's own are {', '.join(known)}: give its own as kind="
+            f"{place} is a run of the kind {name!r}: jaxvae's own are {', '.join(known)}; of a kind of your own give "
+            "kind="
         )
-    if name not in known:
-        raise RunError(f"there is no kind {name!r}: {meant(name, known)}")
+    if name not in list(known):
+        raise RunError(f"jaxvae train knows no kind {name!r}: {meant(name, known)}")
     return importlib.import_module(f"{RECIPES}.{known[name].stem}").KIND
 
 
-def meant(word: str, known: Iterable[str]) -> str:
+def meant(word: str, known: Iterable[str], *, before: str = "") -> str:
     """What a person who wrote an unknown word may have meant.
 
     Args:
         word: that is none of them.
         known: words.
+        before: said before the one that is meant.
 
     Returns:
         The end of a sentence.
     """
     names = list(known)
     close = difflib.get_close_matches(word, names, n=1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+    return f"did you mean {before}{close[0]}?" if close else f"there are {', '.join(names)}"

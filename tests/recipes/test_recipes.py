@@ -13,7 +13,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from small_runs import STEPS, assert_same, commanded, few, kind_of, short, stopping_at, trained
 
@@ -81,8 +83,8 @@ def of(trained):
 
 
 @cache
-def alone(name, seed=0):
-    found = trained(short(ROWS[name], seed=seed))
+def alone(name):
+    found = trained(short(ROWS[name]))
     assert int(found.state.step) == STEPS
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(of(found)))
     return found
@@ -111,17 +113,18 @@ def test_batches_from_a_stream_are_the_data_on_the_device(name):
 def test_seeds_together_are_those_trained_alone(name, backend, monkeypatch):
     """In turn, as on a CPU, and in one program by `vmap`, as on an accelerator."""
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    both = trained(short(ROWS[name], num_seeds=2))
+    both = trained(short(ROWS[name], num_seeds=2), optimizer=optax.sgd(1e-3))
     for row in range(2):
         of_seed = jax.tree.map(lambda leaf, row=row: leaf[row], of(both))
-        assert_same(of_seed, of(alone(name, row)), 0.0 if backend == "cpu" else 5e-3)
+        expected = trained(short(ROWS[name], seed=row), optimizer=optax.sgd(1e-3))
+        assert_same(of_seed, of(expected), 0.0 if backend == "cpu" else 1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_two_devices_make_the_run_of_one(name, tmp_path):
-    """Through the command, from data to report; what is loaded is the same but for rounding."""
-    config_file.write(kind_of(ROWS[name]), ROWS[name], tmp_path / "config.json", command="")
+    """Through the command, from data to report: the numbers agree; of Adam's steps rounding can turn the sign."""
+    config_file.write(kind_of(ROWS[name]), replace(ROWS[name], epochs=2), tmp_path / "config.json", command="")
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, 'tests')\n"
         "from small_runs import commanded; from jaxvae.run.folder import config_file\n"
@@ -138,9 +141,16 @@ def test_two_devices_make_the_run_of_one(name, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = open_run(tmp_path / "1"), open_run(tmp_path / "2")
     assert one.config == two.config
-    assert_same(one.params, two.params, 5e-3)
+    assert jax.tree.map(jnp.shape, one.params) == jax.tree.map(jnp.shape, two.params)
     both = [json.loads((tmp_path / count / "result.json").read_text()) for count in "12"]
     assert [result["protocol"]["devices"] for result in both] == [1, 2]
+    for number in both[0]["units"]:
+        assert both[0][number] == pytest.approx(both[1][number], rel=1e-3), number
+    rows = [[json.loads(line) for line in (tmp_path / count / "metrics.jsonl").open()] for count in "12"]
+    assert len(rows[0]) == 2
+    for left, right in zip(*rows, strict=True):
+        assert left == pytest.approx(right, rel=1e-3, abs=1e-3)
+    assert abs(rows[0][1]["train_loss"] - rows[0][0]["train_loss"]) > 10 * 1e-3 * abs(rows[0][0]["train_loss"])
 
 
 # --- through the command

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import jax
 import numpy as np
+import optax
 import pytest
 from small_runs import STEPS, assert_same, commanded, short, stopping_at, trained
 
@@ -103,11 +104,11 @@ def test_a_run_that_is_stopped_and_goes_on_is_the_run_that_is_not(name, tmp_path
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_seeds_together_are_those_trained_alone(name, backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    both = trained(short(config_of(name), num_seeds=2))
+    both = trained(short(config_of(name), num_seeds=2), optimizer=optax.sgd(1e-3))
     for row in range(2):
         of_seed = jax.tree.map(lambda leaf, row=row: leaf[row], both.params)
-        alone = trained(short(config_of(name), seed=row))
-        assert_same(of_seed, alone.params, 0.0 if backend == "cpu" else 5e-3)
+        alone = trained(short(config_of(name), seed=row), optimizer=optax.sgd(1e-3))
+        assert_same(of_seed, alone.params, 0.0 if backend == "cpu" else 1e-4)
 
 
 @pytest.mark.slow
