@@ -16,7 +16,7 @@ from .bounds import batched, batched_elbo, batched_iwae_bound, bound, elbo, iwae
 from .draws import doubly_reparameterized, pathwise, score_function, sticking_the_landing, straight_through
 from .evaluation import log_likelihood
 from .model import VAE, Terms, autoencoder, standard_normal, vae
-from .models import generalized_doubly_reparameterized
+from .models import checked, generalized_doubly_reparameterized
 from .run.fit import fit
 from .run.folder.opening import load
 from .run.scikit import VAEEstimator
@@ -34,6 +34,7 @@ __all__ = [
     "batched_iwae_bound",
     "bound",
     "bounds",
+    "checked",
     "distributions",
     "doubly_reparameterized",
     "draws",

@@ -2,6 +2,7 @@
 
 from jaxvae.models.auxiliary import DrawnPosterior, auxiliary_vae
 from jaxvae.models.chain import Chain, Sequence, Steps, Unrolled, ended, keys_of, total
+from jaxvae.models.checked import Checked, Support, checked, support
 from jaxvae.models.codebook import Codebook, Nearest, UniformCodes, averaged, nearest, perplexity, revived
 from jaxvae.models.conditional import conditional_vae, given, reading_both, regression, the_same_for_all, with_planes
 from jaxvae.models.denoising import Corrupt, denoising, gaussian_noise, masking, salt_and_pepper
@@ -31,6 +32,7 @@ from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
     "Chain",
+    "Checked",
     "ClassAndCode",
     "Codebook",
     "Codes",
@@ -45,6 +47,7 @@ __all__ = [
     "Perceptual",
     "Sequence",
     "Steps",
+    "Support",
     "TopDown",
     "UniformCodes",
     "Unrolled",
@@ -53,6 +56,7 @@ __all__ = [
     "auxiliary_vae",
     "averaged",
     "balanced_labels",
+    "checked",
     "class_probabilities",
     "classify",
     "combined",
@@ -89,6 +93,7 @@ __all__ = [
     "salt_and_pepper",
     "semi_amortised",
     "straight_through",
+    "support",
     "the_same_for_all",
     "total",
     "variational_recurrent",
