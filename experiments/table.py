@@ -84,6 +84,8 @@ def main(options: Options) -> None:
         verbose=True,
     )
     held_out = _held_out(len(table.values), options)
+    if estimator.likelihood == "gaussian":
+        _check_spread(options, table, held_out)
     try:
         estimator.check_parameters()
     except ValueError as error:
@@ -166,6 +168,18 @@ def baseline(estimator: VAEEstimator, training: np.ndarray, rows: np.ndarray) ->
     mean, scale = estimator.mean_, estimator.scale_
     gaussian = GaussianMixture(random_state=0).fit((training - mean) / scale)
     return gaussian.score_samples((rows - mean) / scale) - np.sum(np.log(scale))
+
+
+def _check_spread(options: Options, table: Table, held_out: np.ndarray) -> None:
+    """Refuse a column of one value: there is no density of it, and what a model gives it drowns all other columns."""
+    low, high = (function(table.values[~held_out], axis=0) for function in (np.min, np.max))
+    constant = [name for name, one in zip(table.columns, low == high, strict=True) if one]
+    if constant:
+        has = "has" if len(constant) == 1 else "have"
+        raise RunError(
+            f"{options.file}: {', '.join(constant)} {has} one value in all training rows, of which there is no "
+            "density: drop what is constant"
+        )
 
 
 def _held_out(rows: int, options: Options) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Literal, Self
@@ -18,11 +18,13 @@ from jaxvae import evaluation
 from jaxvae.model import VAE
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
+from jaxvae.run.data.columns import LARGEST
 from jaxvae.run.fit import history_of
 from jaxvae.run.table_rows import Architecture, cosine, model_of, recipe_for
 from jaxvae.run.train import Diverged, train
 from jaxvae.types import Array, Params
 
+SMALLEST_SPREAD = 1e-12  # of a column, in its largest value: below it is rounding
 ROWS = 64  # rows in one call of a compiled program: one program serves tables of any length
 
 
@@ -104,7 +106,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
         if self.likelihood == "gaussian":
             spread = X.std(axis=0)
-            self.mean_, self.scale_ = X.mean(axis=0), np.where(spread > 0, spread, 1.0)
+            rounding = SMALLEST_SPREAD * np.abs(X).max(axis=0)  # the spread of a constant column is not quite zero
+            self.mean_, self.scale_ = X.mean(axis=0), np.where(spread > rounding, spread, 1.0)
         self._architecture = Architecture(X.shape[1], int(self.latent), tuple(map(int, self.hidden)), self.likelihood)
         self._n_features_out = int(self.latent)
         rows = ((X - self.mean_) / self.scale_).astype(np.float32)
@@ -206,7 +209,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         for name in ("latent", "epochs", "batch_size", "num_samples"):
             if not _is_count(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least one")
-        if not all(_is_count(width) for width in self.hidden):
+        if not isinstance(self.hidden, Iterable) or not all(_is_count(width) for width in self.hidden):
             raise ValueError(
                 f"hidden={self.hidden!r} must hold widths of at least one, (64,) or (128, 64) for instance"
             )
@@ -221,7 +224,14 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         return model_of(self._architecture)
 
     def _rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_data(self, X, dtype=np.float64, reset=reset)
+        X = validate_data(
+            self, X, dtype=np.float64, order="C", reset=reset
+        )  # sums depend on the order, in a last digit
+        if np.abs(X).max() > LARGEST:
+            raise ValueError(
+                f"X holds {X.flat[np.abs(X).argmax()]:g}, whose square has no place in a number: give the column in "
+                "larger units"
+            )
         if self.likelihood == "bernoulli" and not np.isin(X, (0, 1)).all():
             value = X[~np.isin(X, (0, 1))][0]
             raise ValueError(f"a Bernoulli needs zeros and ones, and X holds {value:g}: take likelihood='gaussian'")
