@@ -28,6 +28,8 @@ def combined(*, beta: float) -> Reduction:
         raise ValueError(f"beta={beta} must lie between 0, the importance-weighted bound, and 1, the ELBO")
 
     def reduce(terms: Terms) -> Array:
+        if beta == 0:  # the ELBO is -inf where one weight is zero, and zero times it would be no number
+            return importance_weighted(terms)
         return beta * average(terms) + (1 - beta) * importance_weighted(terms)
 
     return reduce

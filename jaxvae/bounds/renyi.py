@@ -1,5 +1,6 @@
 """Rényi's bounds: the family in which the ELBO and the importance-weighted bound are two members."""
 
+import jax
 import jax.numpy as jnp
 
 from jaxvae.bounds.base import Reduction, log_mean_exp, log_weights, scored
@@ -48,9 +49,23 @@ def renyi(*, alpha: float) -> Reduction:
             return jnp.max(log_weight)
         if alpha == 1:
             return jnp.mean(log_weight)
-        return log_mean_exp((1 - alpha) * log_weight) / (1 - alpha)
+        return _log_power_mean(log_weight, 1 - alpha)
 
     return reduce
+
+
+def _log_power_mean(log_weight: Array, power: float) -> Array:
+    """1/t ln 1/k Σ_i w_i^t of [k] log weights: [].
+
+    As t vanishes it becomes the mean of ln w, and a logarithm near zero divided by t has no digits left: there it is
+    made by log1p and expm1, of weights that are relative to the largest.
+    """
+    largest = jax.lax.stop_gradient(jnp.max(log_weight))
+    largest = jnp.where(jnp.isfinite(largest), largest, 0)
+    powers = power * (log_weight - largest)
+    near = jnp.all(jnp.abs(powers) <= 1)
+    of_near = jnp.log1p(jnp.mean(jnp.expm1(jnp.clip(powers, -1, 1))))
+    return largest + jnp.where(near, of_near, log_mean_exp(powers)) / power
 
 
 def chi_upper(*, order: float = 2.0) -> Reduction:

@@ -27,7 +27,8 @@ def thermodynamic(partition: Sequence[float] | int, *, rule: Rule = "left") -> R
     left:  Σ_k (β_{k+1} - β_k) E_{π_{β_k}}[ln w],    E_{π_β}[ln w] ≈ Σ_i w_i^β ln w_i / Σ_j w_j^β
 
     A partition of one interval, left, is the ELBO with drawn divergences. The expectations are weighted means over the
-    same k draws, and so are bounds in the limit of many draws.
+    same k draws, and so are bounds in the limit of many draws. A weight of zero makes the curve begin at -inf and counts
+    for nothing beyond: the left sum is -inf then, as the ELBO is, and the right one is not.
 
     Args:
         partition: [K + 1] rising from 0 to 1, or K for a partition that adapts to each example: its points are where
@@ -57,7 +58,10 @@ def thermodynamic(partition: Sequence[float] | int, *, rule: Rule = "left") -> R
         log_weight = log_weights(terms)
         betas = betas_of(jax.lax.stop_gradient(log_weight))
         heights = tempered_means(log_weight, betas)
-        return jnp.sum(jnp.diff(betas) * (of_left * heights[:-1] + of_right * heights[1:]))
+        # a side that has no share is left out: zero times its -inf would be no number
+        sides = [share * side for share, side in ((of_left, heights[:-1]), (of_right, heights[1:])) if share]
+        widths = jnp.diff(betas)
+        return jnp.sum(jnp.where(widths > 0, widths * sum(sides[1:], sides[0]), 0))
 
     return reduce
 
@@ -92,8 +96,11 @@ def tempered_means(log_weight: Array, betas: Array) -> Array:
     Returns:
         [T] nats.
     """
-    normalised = jax.nn.softmax(betas[:, None] * log_weight[None], axis=1)
-    return normalised @ log_weight
+    untempered = betas[:, None] == 0  # all draws count alike, whatever their weights
+    nothing = jnp.max(log_weight) == -jnp.inf
+    scores = jnp.where(untempered | nothing, 0, betas[:, None] * log_weight[None])
+    normalised = jax.nn.softmax(scores, axis=1)
+    return jnp.sum(normalised * jnp.where(normalised > 0, log_weight[None], 0), axis=1)  # w ln w is 0 at w = 0
 
 
 def levelled_partition(log_weight: Array, *, num_intervals: int) -> Array:
@@ -114,6 +121,10 @@ def levelled_partition(log_weight: Array, *, num_intervals: int) -> Array:
     if num_intervals < 1:
         raise ValueError(f"a partition needs at least one interval, not {num_intervals}")
     ends = tempered_means(log_weight, jnp.array([0.0, 1.0], log_weight.dtype))
+    # where a weight is zero the curve leaps, at once, to the mean of the others
+    there = log_weight > -jnp.inf
+    begin = jnp.sum(jnp.where(there, log_weight, 0)) / jnp.maximum(jnp.sum(there.astype(log_weight.dtype)), 1)
+    ends = jnp.where(jnp.isfinite(ends), ends, begin)
     levels = jnp.linspace(ends[0], ends[1], num_intervals + 1)[1:-1]
 
     def halve(_: int, interval: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -46,6 +46,7 @@ FAMILY = {  # name: (reduction, the same by numpy of the log weights and the ELB
     "renyi of minus two": (renyi(alpha=-2.0), lambda w, e: power_mean(w, 3.0)),
     "vr-max": (renyi(alpha=-np.inf), lambda w, e: w.max()),
     "chi upper": (chi_upper(), lambda w, e: 0.5 * np.log(np.mean(np.exp(w) ** 2))),
+    "combined of zero": (combined(beta=0), lambda w, e: power_mean(w, 1.0)),
     "combined": (combined(beta=0.3), lambda w, e: 0.3 * e.mean() + 0.7 * power_mean(w, 1.0)),
     "grouped": (grouped(num_groups=3), lambda w, e: np.mean([power_mean(g, 1.0) for g in w.reshape(3, 4)])),
     "thermodynamic, left": (thermodynamic(PARTITION), lambda w, e: by_quadrature_rule(w, 1.0, 0.0)),
@@ -76,6 +77,65 @@ def test_extreme_weights_give_finite_values_and_gradients(name):
     value, gradient = jax.value_and_grad(of_weights)(jnp.linspace(-1e4, 1e4, 12))
     assert np.isfinite(value)
     assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("alpha", [0.99, 0.999999, 1 - 1e-10, 1 - 1e-15, 1 + 1e-10, 1.001, 0.0, -2.0])
+def test_renyi_keeps_its_digits_near_one(alpha):
+    """Log weights of -1e4, in single precision, against extended precision: it was off by 464 nats at 1 - 1e-10."""
+    log_weight = (-1e4 + 3 * np.random.default_rng(0).normal(size=50)).astype(np.float32)
+    power, exact = np.longdouble(1) - np.longdouble(alpha), log_weight.astype(np.longdouble)
+    powers = power * (exact - exact.max())
+    expected = exact.max() + np.log1p(np.mean(np.expm1(powers))) / power
+    slopes = np.exp(powers) / np.exp(powers).sum()
+
+    def of_weights(log_weight):
+        return renyi(alpha=alpha)(Terms(log_weight, jnp.zeros((50, 1)), log_weight))
+
+    value, gradient = jax.value_and_grad(of_weights)(jnp.asarray(log_weight))
+    np.testing.assert_allclose(value, float(expected), atol=1e-3)  # whose unit in the last place is a thousandth
+    np.testing.assert_allclose(gradient, slopes.astype(float), rtol=1e-4, atol=1e-6)
+
+
+LEFT_OUT = {  # the value of log weights of which one is -inf; those that count it are -inf
+    "renyi of a half": lambda w: np.log(np.mean(np.exp(w / 2))) * 2,
+    "renyi of one": lambda w: -np.inf,
+    "renyi of zero": lambda w: np.log(np.mean(np.exp(w))),
+    "combined of zero": lambda w: np.log(np.mean(np.exp(w))),
+    "vr-max": np.max,
+    "thermodynamic, left": lambda w: -np.inf,
+    "thermodynamic, trapezoid": lambda w: -np.inf,
+    "thermodynamic, right": lambda w: sum(
+        width * np.sum(scipy.special.softmax(beta * w[w > -np.inf]) * w[w > -np.inf])
+        for width, beta in zip(np.diff(PARTITION), PARTITION[1:], strict=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_a_weight_of_zero_is_a_number(name):
+    log_weight = np.array([-3.0, -np.inf, -1.0, -2.0])
+
+    def of_weights(log_weight):
+        return FAMILY[name][0](Terms(log_weight, jnp.zeros((4, 1)), log_weight))
+
+    value, gradient = jax.value_and_grad(of_weights)(jnp.asarray(log_weight, jnp.float32))
+    np.testing.assert_allclose(value, LEFT_OUT[name](log_weight), rtol=1e-6)
+    if np.isfinite(value):
+        np.testing.assert_allclose(np.sum(gradient), 1, rtol=1e-5)
+        assert gradient[1] == 0
+
+
+@pytest.mark.parametrize("rule", ["left", "right", "trapezoid"])
+@pytest.mark.parametrize("partition", [PARTITION, 5])
+def test_thermodynamic_sums_of_weights_of_zero(partition, rule):
+    reduce = thermodynamic(partition, rule=rule)
+    some, none = jnp.array([-3.0, -jnp.inf, -1.0, -2.0]), jnp.full(4, -jnp.inf)
+    of_some, of_none = (reduce(Terms(w, jnp.zeros((4, 1)), w)) for w in (some, none))
+    assert of_none == -np.inf
+    if rule == "right":
+        assert -2 < of_some < -1
+    else:
+        assert of_some == -np.inf
 
 
 def test_renyi_falls_in_alpha_and_its_limits_are_the_two_bounds(float64):
