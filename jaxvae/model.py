@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Bernoulli, Delta, Normal, closed_kl
+from jaxvae.distributions import Bernoulli, Delta, Normal, check_same_events, closed_kl, event_shapes, shapes_of
 from jaxvae.draws import Draw, pathwise
 from jaxvae.priors import Prior
 from jaxvae.priors import standard_normal as standard_normal  # the prior of most models, named here too
@@ -49,8 +49,12 @@ def terms_of(drawn: Draw, prior: Distribution, likelihood: Distribution, x: Arra
     Returns:
         The terms, with one latent group.
 
+    Raises:
+        ValueError: the prior is not over the shape of the posterior's draws, or the likelihood not over that of x.
+
     Source: Kingma & Welling (2014), equation 3, and Burda et al. (2016), equation 8.
     """
+    check_same_events(shapes_of(drawn.value), event_shapes(prior))
     log_likelihood = likelihood.log_prob(x)
     log_ratio = prior.log_prob(drawn.value) - drawn.log_density
     closed = closed_kl(drawn.density, prior)

@@ -118,7 +118,7 @@ def draw_terms(
         Terms with fields [k], [k, L], [k].
 
     Raises:
-        ValueError: `num_samples` or `at_once` is less than one.
+        ValueError: `num_samples` or `at_once` is less than one, or the model's terms are not one number a draw.
     """
     if num_samples < 1:
         raise ValueError(f"a bound needs at least one draw, not num_samples={num_samples}")
@@ -127,11 +127,24 @@ def draw_terms(
     keys = jax.random.split(key, num_samples)
     if num_samples == 1:
         # The same draw without a `vmap` of one, for which XLA transposes the gradients and loses a tenth of the speed.
-        return jax.tree.map(lambda field: field[None], model.terms(keys[0], params, x))
+        return _checked(jax.tree.map(lambda field: field[None], model.terms(keys[0], params, x)))
     if at_once is not None and at_once < num_samples:
         again = jax.checkpoint(lambda key: model.terms(key, params, x))
-        return jax.lax.map(again, keys, batch_size=at_once)
-    return jax.vmap(model.terms, (0, None, None))(keys, params, x)
+        return _checked(jax.lax.map(again, keys, batch_size=at_once))
+    return _checked(jax.vmap(model.terms, (0, None, None))(keys, params, x))
+
+
+def _checked(terms: Terms) -> Terms:
+    """The terms of draws [k], of which each has one number; a likelihood that was not summed has one for each pixel."""
+    for name, ndim in {"log_likelihood": 1, "kl": 2, "log_weight": 1}.items():
+        field = getattr(terms, name)
+        if field is not None and jnp.ndim(field) != ndim:
+            raise ValueError(
+                f"{name} of one draw has the shape {jnp.shape(field)[1:]}, and must have "
+                f"{'one axis of latent groups' if ndim == 2 else 'none'}: sum a log density over the dimensions of its "
+                "event"
+            )
+    return terms
 
 
 def scored(reduce: Reduction) -> Reduction:

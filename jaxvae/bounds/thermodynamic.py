@@ -27,8 +27,8 @@ def thermodynamic(partition: Sequence[float] | int, *, rule: Rule = "left") -> R
     left:  Σ_k (β_{k+1} - β_k) E_{π_{β_k}}[ln w],    E_{π_β}[ln w] ≈ Σ_i w_i^β ln w_i / Σ_j w_j^β
 
     A partition of one interval, left, is the ELBO with drawn divergences. The expectations are weighted means over the
-    same k draws, and so are bounds in the limit of many draws. A weight of zero makes the curve begin at -inf and
-    counts for nothing beyond: the left sum is -inf then, as the ELBO is, and the right one is not.
+    same k draws, and so are bounds in the limit of many draws. A weight of zero counts for nothing but at β = 0, where
+    the curve is -inf: the left sum is -inf then, as the ELBO is, and the right one is not.
 
     Args:
         partition: [K + 1] rising from 0 to 1, or K for a partition that adapts to each example: its points are where

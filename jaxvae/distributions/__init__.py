@@ -15,14 +15,16 @@ from jaxvae.distributions.elementary import (
     sample_and_log_prob,
     softplus,
 )
+from jaxvae.distributions.event import check_event, check_same_events, event_shapes, shapes_of
 from jaxvae.distributions.full_normal import FullNormal, lower_triangle
-from jaxvae.distributions.gamma_ratio import LARGEST_LOG, log_gamma_ratio
+from jaxvae.distributions.gamma_ratio import LARGEST_LOG, log_gamma_ratio, log_quotient, stirling_error
 from jaxvae.distributions.many_normals import log_densities
 from jaxvae.distributions.masked_normal import MaskedNormal
 from jaxvae.distributions.mixture import Mixture, even_mixture
 from jaxvae.distributions.normal_mixture import NormalMixture
 from jaxvae.distributions.one_hot import Concrete, OneHot
-from jaxvae.distributions.sphere import UniformSphere, VonMisesFisher, log_bessel
+from jaxvae.distributions.scale import held, representable
+from jaxvae.distributions.sphere import UniformSphere, VonMisesFisher, log_bessel, unit
 from jaxvae.distributions.student_t import StudentT
 
 __all__ = [
@@ -45,14 +47,23 @@ __all__ = [
     "StudentT",
     "UniformSphere",
     "VonMisesFisher",
+    "check_event",
+    "check_same_events",
     "closed_kl",
     "even_mixture",
+    "event_shapes",
+    "held",
     "kl",
     "log_bessel",
     "log_densities",
     "log_gamma_ratio",
+    "log_quotient",
     "lower_triangle",
     "normal_with_scale",
+    "representable",
     "sample_and_log_prob",
+    "shapes_of",
     "softplus",
+    "stirling_error",
+    "unit",
 ]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import softplus
 
+from jaxvae.distributions.event import check_event
 from jaxvae.types import Array, Key, Shape
 
 LOG_2 = 0.6931471805599453
@@ -45,6 +46,7 @@ class ContinuousBernoulli:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event] in [0, 1]: [], in nats."""
+        check_event(self, value, self.logits.shape)
         return jnp.sum(value * self.logits - softplus(self.logits) + self._log_normaliser())
 
     def expectation(self) -> Array:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.distributions.elementary import LOG_2PI, Normal
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import representable
 from jaxvae.types import Array, Key
 
 
@@ -40,10 +42,12 @@ class CorrelatedNormal:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [D]: [], in nats."""
+        check_event(self, value, self.origin.shape)
         variance = 1 - self.correlation**2
         steps = value[1:] - self.correlation * value[:-1]
         squares = jnp.square(value[0]) + jnp.sum(jnp.square(steps)) / variance
-        return -0.5 * (squares + value.size * LOG_2PI + (value.size - 1) * jnp.log(variance).astype(value.dtype))
+        log_variance = jnp.log(variance).astype(value.dtype)
+        return representable(-0.5 * (squares + value.size * LOG_2PI + (value.size - 1) * log_variance))
 
     def expectation(self) -> Array:
         """The mean, [D], zero."""
@@ -52,8 +56,8 @@ class CorrelatedNormal:
     def kl_from_normal(self, q: Normal) -> Array:
         """KL(q || this) for independent Gaussians q [D]: [], in nats."""
         variance = 1 - self.correlation**2
-        scales = jnp.square(jnp.exp(jnp.broadcast_to(q.log_scale, q.mean.shape)))
+        scales = jnp.square(jnp.exp(q._log_scale()))
         # E_q of the density's squares: those of the mean, and the variances that each step brings in
         spread = scales[0] + jnp.sum(scales[1:] + self.correlation**2 * scales[:-1]) / variance
         entropy = 0.5 * (q.mean.size * (LOG_2PI + 1) + jnp.sum(jnp.log(scales)))
-        return 0.5 * spread - self.log_prob(q.mean) - entropy
+        return representable(0.5 * spread - self.log_prob(q.mean) - entropy)

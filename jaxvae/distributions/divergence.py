@@ -1,12 +1,16 @@
 """Kullback-Leibler divergences: the closed forms that are known, in one table, and the estimate for all others."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
 from jaxvae.distributions.correlated_normal import CorrelatedNormal
 from jaxvae.distributions.elementary import Bernoulli, Categorical, Laplace, Normal, softplus
+from jaxvae.distributions.event import check_same_events, event_shapes
 from jaxvae.distributions.full_normal import FullNormal
 from jaxvae.distributions.one_hot import OneHot
+from jaxvae.distributions.scale import representable
 from jaxvae.distributions.sphere import UniformSphere, VonMisesFisher
 from jaxvae.types import Array, Distribution
 
@@ -23,25 +27,37 @@ def closed_kl(q: Distribution, p: Distribution) -> Array | None:
     Returns:
         [] nats, never negative; or None.
 
+    Raises:
+        ValueError: a closed form is known, and the events of the two differ in shape.
+
     Source: Kingma & Welling (2014), Appendix B, for the Gaussians; Davidson et al. (2018), for the sphere.
     """
+    known = _known(q, p)
+    if known is not None:
+        check_same_events(event_shapes(q), event_shapes(p), "second distribution of a divergence", "first one")
+        return known()
+    return None
+
+
+def _known(q: Distribution, p: Distribution) -> Callable[[], Array] | None:
+    """The closed form, not yet computed; None where none is known."""
     match q, p:
         case Normal(), Normal():
-            return _kl_normal(q, p)
+            return lambda: _kl_normal(q, p)
         case Normal(), CorrelatedNormal():
-            return p.kl_from_normal(q)
+            return lambda: p.kl_from_normal(q)
         case FullNormal(), Normal():
-            return q.kl_to_normal(p)
+            return lambda: q.kl_to_normal(p)
         case VonMisesFisher(), UniformSphere():
-            return q.kl_to_uniform()
+            return lambda: q.kl_to_uniform()
         case Laplace(), Laplace():
-            return _kl_laplace(q, p)
+            return lambda: _kl_laplace(q, p)
         case Bernoulli(), Bernoulli():
-            return jnp.sum(sigmoid(q.logits) * (q.logits - p.logits) - softplus(q.logits) + softplus(p.logits))
+            return lambda: _kl_bernoulli(q.logits, p.logits)
         case Categorical(), Categorical():
-            return _kl_classes(q.logits, p.logits)
+            return lambda: _kl_classes(q.logits, p.logits)
         case OneHot(), OneHot():
-            return _kl_classes(q.logits, p.logits)
+            return lambda: _kl_classes(q.logits, p.logits)
         case _:
             return None
 
@@ -71,16 +87,23 @@ def kl(q: Distribution, p: Distribution, value: Array) -> Array:
 def _kl_normal(q: Normal, p: Normal) -> Array:
     log_ratio = q._log_scale() - p._log_scale()
     shift = (q.mean - p.mean) * jnp.exp(-p._log_scale())
-    return jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio)
+    return representable(jnp.sum(0.5 * (jnp.exp(2 * log_ratio) + jnp.square(shift) - 1) - log_ratio))
+
+
+def _kl_bernoulli(q_logits: Array, p_logits: Array) -> Array:
+    return jnp.sum(sigmoid(q_logits) * (q_logits - p_logits) - softplus(q_logits) + softplus(p_logits))
 
 
 def _kl_classes(q_logits: Array, p_logits: Array) -> Array:
+    check_same_events(q_logits.shape, p_logits.shape, "second distribution's logits", "first one's")
     log_q, log_p = log_softmax(q_logits), log_softmax(p_logits)
-    return jnp.sum(jnp.exp(log_q) * (log_q - log_p))
+    possible = log_q > -jnp.inf  # 0 ln 0 = 0
+    log_ratio = jnp.where(possible, log_q, 0) - jnp.where(possible, log_p, 0)
+    return jnp.sum(jnp.exp(log_q) * log_ratio)
 
 
 def _kl_laplace(q: Laplace, p: Laplace) -> Array:
     distance = jnp.abs(q.mean - p.mean)
     log_ratio = q._log_scale() - p._log_scale()
     overlap = jnp.exp(log_ratio - distance * jnp.exp(-q._log_scale()))
-    return jnp.sum(distance * jnp.exp(-p._log_scale()) + overlap - log_ratio - 1)
+    return representable(jnp.sum(distance * jnp.exp(-p._log_scale()) + overlap - log_ratio - 1))

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, sigmoid
 
 from jaxvae.distributions.continuous_bernoulli import ContinuousBernoulli as ContinuousBernoulli
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import held, representable
 from jaxvae.types import Array, Distribution, Key, Shape
 
 LOG_2 = 0.6931471805599453
@@ -40,7 +42,7 @@ class Normal:
 
     Args:
         mean: [*event] μ.
-        log_scale: [*event] or [] ln σ; a scalar is shared by all dimensions.
+        log_scale: [*event] or [] ln σ, `held` between -16 and 16; a scalar is shared by all dimensions.
 
     Example:
         >>> standard = Normal(jnp.zeros(2), jnp.zeros(2))
@@ -65,15 +67,16 @@ class Normal:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
+        check_event(self, value, self.mean.shape)
         standardised = (value - self.mean) * jnp.exp(-self._log_scale())
-        return -jnp.sum(0.5 * (jnp.square(standardised) + LOG_2PI) + self._log_scale())
+        return representable(-jnp.sum(0.5 * (jnp.square(standardised) + LOG_2PI) + self._log_scale()))
 
     def expectation(self) -> Array:
         """The mean, [*event]."""
         return self.mean
 
     def _log_scale(self) -> Array:
-        return jnp.broadcast_to(self.log_scale, self.mean.shape)
+        return jnp.broadcast_to(held(self.log_scale), self.mean.shape)
 
 
 def normal_with_scale(scale: float):
@@ -111,7 +114,7 @@ class Laplace:
 
     Args:
         mean: [*event] μ.
-        log_scale: [*event] or [] ln b; a scalar is shared by all dimensions.
+        log_scale: [*event] or [] ln b, `held` between -16 and 16; a scalar is shared by all dimensions.
     """
 
     mean: Array
@@ -129,15 +132,16 @@ class Laplace:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
+        check_event(self, value, self.mean.shape)
         standardised = jnp.abs(value - self.mean) * jnp.exp(-self._log_scale())
-        return -jnp.sum(standardised + self._log_scale() + LOG_2)
+        return representable(-jnp.sum(standardised + self._log_scale() + LOG_2))
 
     def expectation(self) -> Array:
         """The mean, [*event]."""
         return self.mean
 
     def _log_scale(self) -> Array:
-        return jnp.broadcast_to(self.log_scale, self.mean.shape)
+        return jnp.broadcast_to(held(self.log_scale), self.mean.shape)
 
 
 @jax.tree_util.register_dataclass
@@ -178,6 +182,7 @@ class Bernoulli:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event]: [], in nats."""
+        check_event(self, value, self.logits.shape)
         # One flat axis: on a CPU, XLA sums over rows and columns of pixels several times more slowly.
         value, logits = jnp.ravel(value), jnp.ravel(self.logits)
         return jnp.sum(value * logits - softplus(logits))
@@ -210,6 +215,7 @@ class Categorical:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event] of integers: [], in nats."""
+        check_event(self, value, self.logits.shape[:-1])
         log_probabilities = log_softmax(self.logits)
         return jnp.sum(jnp.take_along_axis(log_probabilities, value[..., None], axis=-1))
 

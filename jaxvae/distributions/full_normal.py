@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.distributions.elementary import LOG_2PI, Normal
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import held, representable
 from jaxvae.types import Array, Key, Shape
 
 
@@ -22,7 +24,7 @@ class FullNormal:
 
     Args:
         mean: [*event] μ, with D numbers.
-        log_scale: [*event] ln σ.
+        log_scale: [*event] ln σ, `held` between -16 and 16.
         lower: [D (D - 1) / 2] 10 C, unbounded, in the order of `lower_triangle`.
 
     Example:
@@ -58,6 +60,7 @@ class FullNormal:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
+        check_event(self, value, self.mean.shape)
         centred = (value - self.mean).reshape(-1)
         return self._log_density(jax.scipy.linalg.solve_triangular(self.cholesky(), centred, lower=True))
 
@@ -67,9 +70,10 @@ class FullNormal:
 
     def cholesky(self) -> Array:
         """L [D, D]."""
+        check_event(self, self.log_scale, self.mean.shape, name="log_scale")
         size = self.mean.size
         below = jnp.pad(lower_triangle(0.1 * self.lower, size - 1), ((1, 0), (0, 1)))
-        return jnp.exp(self.log_scale.reshape(-1))[:, None] * (jnp.eye(size, dtype=self.mean.dtype) + below)
+        return jnp.exp(held(self.log_scale).reshape(-1))[:, None] * (jnp.eye(size, dtype=self.mean.dtype) + below)
 
     def kl_to_normal(self, other: Normal) -> Array:
         """KL(self || other) for a diagonal Gaussian over the same events: [], in nats.
@@ -82,14 +86,14 @@ class FullNormal:
         Returns:
             [] nats, never negative.
         """
-        log_scale = jnp.broadcast_to(other.log_scale, other.mean.shape).reshape(-1)
+        log_scale = other._log_scale().reshape(-1)
         shift = (self.mean - other.mean).reshape(-1) * jnp.exp(-log_scale)
         spread = jnp.sum(jnp.square(self.cholesky() * jnp.exp(-log_scale)[:, None]))
-        log_ratio = jnp.sum(self.log_scale) - jnp.sum(log_scale)
-        return 0.5 * (spread + jnp.sum(jnp.square(shift)) - self.mean.size) - log_ratio
+        log_ratio = jnp.sum(held(self.log_scale)) - jnp.sum(log_scale)
+        return representable(0.5 * (spread + jnp.sum(jnp.square(shift)) - self.mean.size) - log_ratio)
 
     def _log_density(self, noise: Array) -> Array:
-        return -0.5 * jnp.sum(jnp.square(noise) + LOG_2PI) - jnp.sum(self.log_scale)
+        return representable(-0.5 * jnp.sum(jnp.square(noise) + LOG_2PI) - jnp.sum(held(self.log_scale)))
 
 
 def lower_triangle(values: Array, size: int) -> Array:

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import held, representable
 from jaxvae.types import Array
 
 LOG_2PI = 1.8378770664093453
@@ -14,7 +16,7 @@ def log_densities(value: Array, mean: Array, log_scale: Array) -> Array:
     Args:
         value: [*event].
         mean: [C, *event] μ.
-        log_scale: [C, *event] or [C] ln σ.
+        log_scale: [C, *event] or [C] ln σ, `held` between -16 and 16.
 
     Returns:
         [C] nats.
@@ -24,11 +26,13 @@ def log_densities(value: Array, mean: Array, log_scale: Array) -> Array:
         >>> round(float(found[0] - found[1]), 3)  # ½ (3² + 4²)
         12.5
     """
+    check_event("row of Gaussians", value, mean.shape[1:], name="the point")
     count = len(mean)
+    log_scale = held(log_scale)
     shared = log_scale.reshape(log_scale.shape + (1,) * (mean.ndim - log_scale.ndim))
     log_scales = jnp.broadcast_to(shared, mean.shape).reshape(count, -1)
     squares = _squared_lengths(value.reshape(-1), mean.reshape(count, -1), log_scales)
-    return -0.5 * squares - jnp.sum(log_scales + 0.5 * LOG_2PI, axis=1)
+    return representable(-0.5 * squares - jnp.sum(log_scales + 0.5 * LOG_2PI, axis=1))
 
 
 @jax.custom_jvp

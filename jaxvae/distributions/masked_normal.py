@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.distributions.elementary import Normal
+from jaxvae.distributions.event import check_event
 from jaxvae.networks import Free, Outputs
 from jaxvae.types import Array, Key, Shape
 
@@ -80,12 +81,13 @@ class MaskedNormal:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of a vector [D]: [], in nats."""
+        check_event(self, value, self.mean_bias.shape)
         return self.conditionals(value).log_prob(value)
 
     def sample(self, key: Key) -> Array:
         """One draw, [D], coordinate by coordinate."""
         noise = jax.random.normal(key, self.mean_bias.shape, self.mean_bias.dtype)
-        return self._in_turn(lambda given: given.mean + jnp.exp(given.log_scale) * noise)
+        return self._in_turn(lambda given: given.mean + jnp.exp(given._log_scale()) * noise)
 
     def expectation(self) -> Array:
         """The point [D] whose coordinates are the means given those before. The mean has no closed form."""

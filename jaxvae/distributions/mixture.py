@@ -8,6 +8,7 @@ from jax.nn import log_softmax, softmax
 from jax.scipy.special import logsumexp
 
 from jaxvae.distributions.elementary import Normal
+from jaxvae.distributions.event import check_event
 from jaxvae.distributions.many_normals import log_densities
 from jaxvae.types import Array, Distribution, Key
 
@@ -44,9 +45,11 @@ class Mixture:
         """The log density of [*latent]: [], in nats."""
         match self.components:
             case Normal(mean, log_scale):
+                check_event(self, value, mean.shape[1:])
                 of_each = log_densities(value, mean, log_scale)
             case _:
                 of_each = jax.vmap(lambda component: component.log_prob(value))(self.components)
+        check_event(self, self.logits, of_each.shape, name="logits")
         return logsumexp(log_softmax(self.logits) + of_each)
 
     def expectation(self) -> Array:

@@ -12,7 +12,9 @@ from jax.nn import log_softmax, softmax
 from jax.scipy.special import logsumexp, ndtr
 
 from jaxvae.distributions.elementary import LOG_2PI
+from jaxvae.distributions.event import check_event
 from jaxvae.distributions.many_normals import log_densities
+from jaxvae.distributions.scale import held
 from jaxvae.types import Array, Key, Shape
 
 
@@ -29,7 +31,7 @@ class NormalMixture:
     Args:
         logits: [C] ln π up to a constant.
         mean: [C, *event] μ.
-        log_scale: [C, *event] ln σ.
+        log_scale: [C, *event] ln σ, `held` between -16 and 16.
 
     Example:
         >>> pair = NormalMixture(jnp.zeros(2), jnp.array([[-2.0], [2.0]]), jnp.zeros((2, 1)))
@@ -58,11 +60,13 @@ class NormalMixture:
         key_component, key_noise = jax.random.split(key)
         component = jax.random.categorical(key_component, self.logits)
         noise = jax.random.normal(key_noise, self.mean.shape[1:], self.mean.dtype)
-        draw = self.mean[component] + jnp.exp(self.log_scale[component]) * noise
+        draw = self.mean[component] + jnp.exp(held(self.log_scale[component])) * noise
         return self._with_implicit_gradient(jax.lax.stop_gradient(draw))
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
+        check_event(self, value, self.mean.shape[1:])
+        check_event(self, self.logits, self.mean.shape[:1], name="logits")
         of_each = log_densities(value, self.mean, self.log_scale)
         return logsumexp(log_softmax(self.logits) + of_each)
 
@@ -73,11 +77,11 @@ class NormalMixture:
     def _standardised(self, value: Array) -> Array:
         """[C, D] (x - μ) / σ."""
         distance = value[None] - self.mean
-        return (distance * jnp.exp(-self.log_scale)).reshape(len(self.logits), -1)
+        return (distance * jnp.exp(-held(self.log_scale))).reshape(len(self.logits), -1)
 
     def _log_densities(self, value: Array) -> Array:
         """[C, D] of each dimension under each component."""
-        log_scale = self.log_scale.reshape(len(self.logits), -1)
+        log_scale = held(self.log_scale).reshape(len(self.logits), -1)
         return -0.5 * (jnp.square(self._standardised(value)) + LOG_2PI) - log_scale
 
     def _with_implicit_gradient(self, draw: Array) -> Array:

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax.nn import log_softmax, one_hot
 from jax.scipy.special import gammaln, logsumexp
 
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import held
 from jaxvae.types import Array, Key, Shape
 
 
@@ -18,7 +20,7 @@ class OneHot:
     log p(z) = Σ z · ln softmax(l)
 
     Args:
-        logits: [*event, K] l, unbounded.
+        logits: [*event, K] l, unbounded; -inf for a class that cannot be.
 
     Example:
         >>> round(float(OneHot(jnp.zeros((2, 10))).log_prob(jnp.eye(10)[:2])), 4)  # -2 ln 10
@@ -47,7 +49,10 @@ class OneHot:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event, K]: [], in nats."""
-        return jnp.sum(value * log_softmax(self.logits))
+        check_event(self, value, self.logits.shape)
+        log_probabilities = log_softmax(self.logits)
+        impossible = (log_probabilities == -jnp.inf) & (value == 0)  # 0 ln 0 = 0
+        return jnp.sum(value * jnp.where(impossible, 0, log_probabilities))
 
     def expectation(self) -> Array:
         """The probabilities, [*event, K]."""
@@ -66,7 +71,7 @@ class Concrete:
 
     Args:
         logits: [*event, K] l, unbounded.
-        log_temperature: [] ln τ.
+        log_temperature: [] ln τ, `held` between -16 and 16.
 
     Source: Maddison, Mnih & Teh, "The Concrete Distribution" (2017), appendix C.3, the density in log space.
     """
@@ -82,13 +87,15 @@ class Concrete:
     def sample(self, key: Key) -> Array:
         """One draw of y, [*event, K], reparameterised."""
         perturbed = self.logits + jax.random.gumbel(key, self.logits.shape, self.logits.dtype)
-        return log_softmax(perturbed * jnp.exp(-self.log_temperature))
+        return log_softmax(perturbed * jnp.exp(-held(self.log_temperature)))
 
     def log_prob(self, value: Array) -> Array:
         """The log density of y [*event, K], with respect to its first K - 1 entries' simplex: [], in nats."""
+        check_event(self, value, self.logits.shape)
         classes = self.logits.shape[-1]
-        scores = self.logits - jnp.exp(self.log_temperature) * value
-        constant = gammaln(jnp.asarray(classes, scores.dtype)) + (classes - 1) * self.log_temperature
+        log_temperature = held(self.log_temperature)
+        scores = self.logits - jnp.exp(log_temperature) * value
+        constant = gammaln(jnp.asarray(classes, scores.dtype)) + (classes - 1) * log_temperature
         return jnp.sum(constant + jnp.sum(scores, axis=-1) - classes * logsumexp(scores, axis=-1))
 
     def expectation(self) -> Array:

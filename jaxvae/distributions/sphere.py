@@ -4,7 +4,7 @@ All that the von Mises-Fisher needs is one integral over the angle θ from its m
 
 Z(κ) = ∫_0^π exp(κ (cos θ - 1)) sin^{D-2} θ dθ
 
-which Gauss and Legendre's rule gives to the last digits for every κ. Angles, and not their cosines, because cosines
+which Gauss and Legendre's rule gives to a few units of the last place. Angles, and not their cosines, because cosines
 near one have no digits left.
 Source: Davidson, Falorsi, De Cao, Kipf & Tomczak, "Hyperspherical Variational Auto-Encoders" (2018).
 """
@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.distributions.event import check_event
+from jaxvae.distributions.scale import held
 from jaxvae.types import Array, Key, Shape
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
-REACH = 10.0  # the integrals stop so many widths of the integrand's peak away from it
+REACH = 16.0  # the integrals stop so many widths of the integrand's peak away; its tail is heavier than a Gaussian's
 
 
 @jax.tree_util.register_dataclass
@@ -41,10 +43,11 @@ class UniformSphere:
 
     def sample(self, key: Key) -> Array:
         """One draw, [D], of length one."""
-        return _unit(jax.random.normal(key, self.origin.shape, self.origin.dtype))
+        return unit(jax.random.normal(key, self.origin.shape, self.origin.dtype))
 
     def log_prob(self, value: Array) -> Array:
         """The log density of a direction [D] of length one: [], in nats over the sphere's area."""
+        check_event(self, value, self.origin.shape)
         return jnp.asarray(-_log_area(self.origin.size), value.dtype)
 
     def expectation(self) -> Array:
@@ -61,7 +64,7 @@ class VonMisesFisher:
 
     Args:
         direction: [D] μ times any length but zero.
-        log_concentration: [] ln κ.
+        log_concentration: [] ln κ, `held` between -16 and 16.
 
     Example:
         >>> density = VonMisesFisher(jnp.array([0.0, 0.0, 2.0]), jnp.array(0.0))
@@ -84,24 +87,25 @@ class VonMisesFisher:
     def sample(self, key: Key) -> Array:
         """One draw, [D], of length one: exact, with the gradient of its angle for κ and of its direction for μ."""
         key_angle, key_tangent = jax.random.split(key)
-        concentration, mean = self._concentration(), _unit(self.direction)
+        concentration, mean = self._concentration(), unit(self.direction)
         drawn = _draw_angle(key_angle, jax.lax.stop_gradient(concentration), self.direction.size)
         angle = _angle_with_gradient(self.direction.size, concentration, drawn)
         noise = jax.random.normal(key_tangent, mean.shape, mean.dtype)
         tangent = noise
         for _ in range(2):  # once leaves errors where the noise is nearly along the mean
-            tangent = _unit(tangent - jnp.sum(tangent * mean) * mean)
+            tangent = unit(tangent - jnp.sum(tangent * mean) * mean)
         return jnp.cos(angle) * mean + jnp.sin(angle) * tangent
 
     def log_prob(self, value: Array) -> Array:
         """The log density of a direction [D] of length one: [], in nats over the sphere's area."""
+        check_event(self, value, self.direction.shape)
         # μᵀx - 1 by the distance of two points, which has digits where the product has none
-        below_one = 0.5 * jnp.sum(jnp.square(value - _unit(self.direction)))
+        below_one = 0.5 * jnp.sum(jnp.square(value - unit(self.direction)))
         return -self._concentration() * below_one - self._log_normaliser()
 
     def expectation(self) -> Array:
         """The mean, [D]: A(κ) μ, inside the sphere."""
-        return (1 - _mean_below_one(self._concentration(), self.direction.size)) * _unit(self.direction)
+        return (1 - _mean_below_one(self._concentration(), self.direction.size)) * unit(self.direction)
 
     def kl_to_uniform(self) -> Array:
         """KL(self || uniform on the same sphere): [], in nats.
@@ -115,7 +119,7 @@ class VonMisesFisher:
         return -concentration * below_one - self._log_normaliser() + _log_area(size)
 
     def _concentration(self) -> Array:
-        return jnp.exp(self.log_concentration)
+        return jnp.exp(held(self.log_concentration))
 
     def _log_normaliser(self) -> Array:
         size = self.direction.size
@@ -149,8 +153,12 @@ def _log_area(size: int) -> float:
     return math.log(2) + 0.5 * size * math.log(math.pi) - math.lgamma(0.5 * size)
 
 
-def _unit(vector: Array) -> Array:
-    return vector / jnp.sqrt(jnp.sum(jnp.square(vector)) + 1e-30)
+def unit(vector: Array) -> Array:
+    """The vector [D] at length one, however short or long it is; the first axis for the zero vector."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vector)))
+    first = jnp.zeros_like(vector).at[0].set(1)
+    scaled = jnp.where(largest > 0, vector / jnp.where(largest > 0, largest, 1), first)
+    return scaled / jnp.sqrt(jnp.sum(jnp.square(scaled)))
 
 
 def _log_density(angle: Array, concentration: Array, size: float) -> Array:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Frozen, Normal, sample_and_log_prob
+from jaxvae.distributions import Frozen, Normal, held, sample_and_log_prob
 from jaxvae.types import Array, Distribution, Key
 
 
@@ -158,7 +158,7 @@ def local_reparameterization(key: Key, weights: Normal, inputs: Array) -> Array:
 
     Source: Kingma, Salimans & Welling, "Variational Dropout and the Local Reparameterization Trick" (2015), equation 6.
     """
-    scales = jnp.exp(jnp.broadcast_to(weights.log_scale, weights.mean.shape))
+    scales = jnp.exp(jnp.broadcast_to(held(weights.log_scale), weights.mean.shape))
     variance = jnp.square(inputs) @ jnp.square(scales)
     silent = variance == 0  # the slope of a root is infinite there
     scale = jnp.where(silent, 0, jnp.sqrt(jnp.where(silent, 1, variance)))

@@ -17,6 +17,8 @@ from jaxvae.flows.flow import FlowPosterior, turned
 from jaxvae.networks import Free, Outputs, glorot
 from jaxvae.types import Array, Key, Shape
 
+FARTHEST = 1e15  # where an inverse ends: the density of what lies so far off is next to none, and stays a number
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class InverseAutoregressive:
         def settle(i: Array, before: Array) -> Array:
             # The later coordinates stay zero until it is their turn: what they would be now could be beyond any number.
             mean, gate = self._network(before)
-            return jnp.where(jnp.arange(len(z)) == i, mean + (image - mean) / sigmoid(gate), before)
+            # σ may be zero in floating point, and a coordinate beyond any number would make all that hear of it none
+            widened = mean + (image - mean) * jnp.exp(jnp.minimum(-log_sigmoid(gate), 80))
+            return jnp.where(jnp.arange(len(z)) == i, jnp.clip(widened, -FARTHEST, FARTHEST), before)
 
         before = jax.lax.fori_loop(0, len(z), settle, jnp.zeros_like(z))
         _, gate = self._network(before)

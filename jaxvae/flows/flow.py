@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.distributions import Normal, sample_and_log_prob
+from jaxvae.distributions import Normal, check_event, event_shapes, sample_and_log_prob
 from jaxvae.networks import Free, Outputs
 from jaxvae.types import Array, Distribution, Key, Shape
 
@@ -76,6 +76,7 @@ class Flow:
         Raises:
             ValueError: the inverse of one of the transforms is not known.
         """
+        check_event(self, value, event_shapes(self.base))
         log_density = jnp.zeros((), value.dtype)
         for transform in reversed(self.transforms):
             value, log_determinant = transform.inverse(value)

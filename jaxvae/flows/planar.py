@@ -66,8 +66,15 @@ class Planar:
         direction = 0.1 * self.direction
         overlap = jnp.sum(self.weight * direction)
         slope = softplus(overlap + IDENTITY)
-        length = jnp.sum(jnp.square(self.weight)) + 1e-12
-        return direction + (slope - 1 - overlap) / length * self.weight, slope
+        # softplus(a + c) - 1 = ln(1 + (1 - 1/e) (eᵃ - 1)): near zero by its digits, which a short w divides by little
+        near = jnp.abs(overlap) < 1
+        change = jnp.where(near, jnp.log1p((1 - 1 / jnp.e) * jnp.expm1(jnp.where(near, overlap, 0))), slope - 1)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(self.weight)))
+        largest = jnp.where(largest > 0, largest, 1)
+        shape = self.weight / largest
+        square = jnp.sum(jnp.square(shape))
+        along = (change - overlap) / largest / jnp.where(square > 0, square, 1)
+        return direction + along * shape, slope
 
 
 planar = FlowPosterior(Planar)

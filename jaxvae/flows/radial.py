@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import softplus
 
+from jaxvae.distributions import held
 from jaxvae.flows.flow import IDENTITY, FlowPosterior
 from jaxvae.networks import Outputs
 from jaxvae.types import Array, Shape
@@ -23,7 +24,7 @@ class Radial:
 
     Args:
         centre: [D] z₀.
-        log_width: [] ln α.
+        log_width: [] ln α, `held` between -16 and 16.
         strength: [] 10 s, up to a constant: zero is the identity.
 
     Source: Rezende & Mohamed (2015), equation 14 and appendix A.2, with β = softplus - α.
@@ -55,7 +56,7 @@ class Radial:
         return self.centre + (z - self.centre) / factor, -log_determinant
 
     def _width_and_change(self) -> tuple[Array, Array]:
-        width = jnp.exp(self.log_width)
+        width = jnp.exp(held(self.log_width))
         return width, width * (softplus(0.1 * self.strength + IDENTITY) - 1)
 
     def _stretch(self, radius: Array, dimensions: int) -> tuple[Array, Array]:

@@ -45,7 +45,7 @@ def rational_quadratic(x: Array, outputs: Array) -> tuple[Array, Array]:
     inside = jnp.abs(x) < LIMIT
     x_inside = jnp.where(inside, x, 0)
     piece = _piece(x_inside, outputs, by_height=False)
-    place = (x_inside - piece.left) / piece.width
+    place = jnp.clip((x_inside - piece.left) / piece.width, 0, 1)  # the bins' ends are sums, with their rounding
     y = piece.bottom + piece.height * _rise(piece, place)
     return jnp.where(inside, y, x), jnp.where(inside, _log_slope(piece, place), 0)
 
@@ -66,12 +66,16 @@ def rational_quadratic_inverse(y: Array, outputs: Array) -> tuple[Array, Array]:
     y_inside = jnp.where(inside, y, 0)
     piece = _piece(y_inside, outputs, by_height=True)
     slope = piece.height / piece.width
-    rise = y_inside - piece.bottom
+    rise = jnp.clip(y_inside - piece.bottom, 0, piece.height)
     bend = rise * (piece.slope_left + piece.slope_right - 2 * slope)
     a = piece.height * (slope - piece.slope_left) + bend
     b = piece.height * piece.slope_left - bend
     c = -slope * rise
-    place = 2 * c / (-b - jnp.sqrt(jnp.maximum(jnp.square(b) - 4 * a * c, 1e-12 * jnp.square(b))))
+    root = jnp.sqrt(jnp.maximum(jnp.square(b) - 4 * a * c, 1e-12 * jnp.square(b)))
+    # of the two forms of the root, the one that adds numbers of one sign
+    rising = b >= 0
+    place = jnp.where(rising, 2 * c / jnp.where(rising, -b - root, -1), (root - b) / jnp.where(rising, 1, 2 * a))
+    place = jnp.clip(place, 0, 1)
     x = piece.left + piece.width * place
     return jnp.where(inside, x, y), jnp.where(inside, -_log_slope(piece, place), 0)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jaxvae.distributions import unit
 from jaxvae.flows.flow import FlowPosterior, turned
 from jaxvae.flows.root import triangular_root
 from jaxvae.networks import Outputs
@@ -239,8 +240,9 @@ def _tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array
 
 
 def _reflected(normal: Array, z: Array) -> Array:
-    """The image of z in the mirror whose normal is given."""
-    return z - 2 * jnp.sum(normal * z) / (jnp.sum(jnp.square(normal)) + 1e-12) * normal
+    """The image of z in the mirror whose normal is given, of any length."""
+    normal = unit(normal)
+    return z - 2 * jnp.sum(normal * z) * normal
 
 
 orthogonal_sylvester = FlowPosterior(OrthogonalSylvester)

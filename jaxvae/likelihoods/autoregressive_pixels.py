@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import relu
 
-from jaxvae.distributions import Bernoulli
+from jaxvae.distributions import Bernoulli, check_event
 from jaxvae.likelihoods import raster
 from jaxvae.likelihoods.pixels import PixelCategorical
 from jaxvae.networks import Free, Outputs
@@ -105,6 +105,7 @@ class AutoregressivePixels:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of an image [H, W, C]: [], in nats."""
+        check_event(self, value, (*self.maps.shape[:2], self.first.shape[1]))
         return self.pixels(value).log_prob(value)
 
     def sample(self, key: Key) -> Array:

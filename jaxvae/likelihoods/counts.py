@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn import log_sigmoid, log_softmax, sigmoid, softmax
 from jax.scipy.special import gammaln
 
-from jaxvae.distributions import LARGEST_LOG, log_gamma_ratio
+from jaxvae.distributions import LARGEST_LOG, LOG_2PI, check_event, held, log_quotient, stirling_error
 from jaxvae.types import Array, Distribution, Key, Shape
 
 MOST = 1e9  # a draw's Poisson rate is cut off there: beyond it JAX's whole numbers end
@@ -24,7 +24,7 @@ class NegativeBinomial:
     where the number of molecules of a cell is known, its logarithm is added to `log_mean` by the decoder.
 
     Args:
-        log_mean: [*event] ln μ.
+        log_mean: [*event] ln μ, smoothly held between -40 and 40, and itself between -30 and 30.
         log_inverse_dispersion: [*event] or [] ln θ; outside of ±30 it counts as ±30.
 
     Example:
@@ -32,7 +32,8 @@ class NegativeBinomial:
         >>> round(float(jnp.exp(geometric.log_prob(jnp.array([2.0])))), 4)
         0.125
 
-    Source: Lopez et al., "Deep generative modeling for single-cell transcriptomics" (2018), Methods.
+    Source: Lopez et al., "Deep generative modeling for single-cell transcriptomics" (2018), Methods; Loader, "Fast and
+    Accurate Computation of Binomial Probabilities" (2000), for its evaluation.
     """
 
     log_mean: Array
@@ -47,21 +48,29 @@ class NegativeBinomial:
         """One draw of counts, [*event], of the mean's dtype: a Poisson draw whose rate is a Gamma draw."""
         key_rate, key_count = jax.random.split(key)
         log_theta = self._log_theta()
-        log_rate = jax.random.loggamma(key_rate, jnp.exp(log_theta)) + self.log_mean - log_theta
+        log_rate = jax.random.loggamma(key_rate, jnp.exp(log_theta)) + self._log_mean() - log_theta
         rate = jnp.exp(jnp.minimum(log_rate, jnp.log(MOST)))
         return jax.random.poisson(key_count, rate).astype(self.log_mean.dtype)
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of counts [*event]: [], in nats."""
-        log_theta = self._log_theta()
-        # softplus(l) = -ln θ/(θ+μ) and ln μ - softplus(l) = ln θμ/(θ+μ); the ratio of Gammas has been divided by θˣ.
-        excess = jax.nn.softplus(self.log_mean - log_theta)
-        counted = log_gamma_ratio(log_theta, value) - gammaln(value + 1)
-        return jnp.sum(counted - jnp.exp(log_theta) * excess + value * (self.log_mean - excess))
+        check_event(self, value, self.log_mean.shape)
+        mean, theta = jnp.exp(self._log_mean()), jnp.exp(self._log_theta())
+        zero = value == 0
+        x = jnp.where(zero, jnp.ones_like(value), value)
+        # Loader's saddle point: every Γ by Stirling's formula and what it leaves, and powers by quotients near one.
+        errors = stirling_error(x + theta) - stirling_error(theta) - stirling_error(x)
+        powers = theta * log_quotient(theta + mean, theta + x, mean - x)
+        powers += x * log_quotient((theta + mean) * x, (theta + x) * mean, theta * (x - mean))
+        of_x = errors - powers - 0.5 * (jnp.log1p(x / theta) + jnp.log(x) + LOG_2PI)
+        return jnp.sum(jnp.where(zero, -theta * jnp.log1p(mean / theta), of_x))
 
     def expectation(self) -> Array:
         """The mean, [*event]."""
-        return jnp.exp(self.log_mean)
+        return jnp.exp(self._log_mean())
+
+    def _log_mean(self) -> Array:
+        return held(self.log_mean, free=LARGEST_LOG, reach=LARGEST_LOG + 10)
 
     def _log_theta(self) -> Array:
         inside = jnp.clip(self.log_inverse_dispersion, -LARGEST_LOG, LARGEST_LOG)
@@ -100,6 +109,7 @@ class ZeroInflated:
     def log_prob(self, value: Array) -> Array:
         """The log probability of an event [*event]: [], in nats."""
         shape = self.gate_logits.shape
+        check_event(self, value, shape)
         bases = jax.tree.map(lambda field: jnp.broadcast_to(field, shape).ravel(), self.base)
         log_base = jax.vmap(lambda base, value: base.log_prob(value))(bases, value.ravel()).reshape(shape)
         let_through = log_sigmoid(-self.gate_logits) + log_base
@@ -170,8 +180,11 @@ class Multinomial:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of counts [*event], given their sum: [], in nats."""
+        check_event(self, value, self.logits.shape)
         orders = gammaln(jnp.sum(value) + 1) - jnp.sum(gammaln(value + 1))
-        return orders + jnp.sum(value.ravel() * log_softmax(self.logits.ravel()))
+        log_probabilities = log_softmax(self.logits.ravel())
+        impossible = (log_probabilities == -jnp.inf) & (value.ravel() == 0)  # 0 ln 0 = 0
+        return orders + jnp.sum(value.ravel() * jnp.where(impossible, 0, log_probabilities))
 
     def expectation(self) -> Array:
         """The probability of each thing, [*event]: the mean of a total of one."""

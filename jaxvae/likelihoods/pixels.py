@@ -6,13 +6,15 @@ bits by `bits_per_dimension`. A density does so through `jaxvae.models`.
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn import log_sigmoid, log_softmax
-from jax.scipy.special import gammaln, logsumexp
+from jax.scipy.special import logsumexp
 
-from jaxvae.distributions import LARGEST_LOG, log_gamma_ratio
+from jaxvae.distributions import LARGEST_LOG, check_event, held, log_quotient, stirling_error
 from jaxvae.types import Array, Key, Shape
 
 
@@ -64,6 +66,7 @@ class PixelCategorical:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of pixels [*event] in [0, 1]: [], in nats."""
+        check_event(self, value, self.logits.shape[:-1])
         level = jnp.round(value * (self.logits.shape[-1] - 1)).astype(jnp.int32)
         return jnp.sum(jnp.take_along_axis(log_softmax(self.logits), level[..., None], axis=-1))
 
@@ -111,6 +114,7 @@ class BetaBinomial:
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of pixels [*event] in [0, 1]: [], in nats."""
+        check_event(self, value, self.log_alpha.shape)
         return jnp.sum(self._log_probabilities(jnp.round(value * (self.levels - 1))))
 
     def expectation(self) -> Array:
@@ -120,19 +124,39 @@ class BetaBinomial:
 
     def _log_probabilities(self, count: Array) -> Array:
         log_alpha, log_beta = self._inside()
-        number = jnp.full_like(count, self.levels - 1)
-        orders = gammaln(number + 1) - gammaln(count + 1) - gammaln(number - count + 1)
-        together = log_gamma_ratio(jnp.logaddexp(log_alpha, log_beta), number)
-        # The ratios have been divided by powers of α, β and α + β, which are a binomial's probabilities.
-        ratios = log_gamma_ratio(log_alpha, count) + log_gamma_ratio(log_beta, number - count) - together
-        odds = log_alpha - log_beta
-        return orders + ratios + count * log_sigmoid(odds) + (number - count) * log_sigmoid(-odds)
+        log_both = jnp.logaddexp(log_alpha, log_beta)
+        alpha, beta, both = jnp.exp(log_alpha), jnp.exp(log_beta), jnp.exp(log_both)
+        number = self.levels - 1
+        rest = number - count
+        ones, zeros, all_of = alpha + count, beta + rest, both + number  # of the Beta after the count
+        # Every Γ by Stirling's formula and what it leaves; powers by quotients, near one where the count is expected.
+        orders = jnp.asarray(_orders(number), count.dtype)[count.astype(jnp.int32)]
+        errors = stirling_error(ones) + stirling_error(zeros) - stirling_error(all_of)
+        errors -= stirling_error(alpha) + stirling_error(beta) - stirling_error(both)
+        logs = log_alpha + log_beta - log_both - jnp.log(ones) - jnp.log(zeros) + jnp.log(all_of)
+        excess = beta * count - alpha * rest  # α n - k (α + β), with the sign turned
+        powers = alpha * log_quotient(ones * both, alpha * all_of, excess)
+        powers += beta * log_quotient(zeros * both, beta * all_of, -excess)
+        some, some_left = jnp.maximum(count, 1), jnp.maximum(rest, 1)  # none has the power zero
+        powers += count * log_quotient(ones * number, some * all_of, -excess)
+        powers += rest * log_quotient(zeros * number, some_left * all_of, excess)
+        return orders + errors + 0.5 * logs + powers
 
     def _inside(self) -> tuple[Array, Array]:
+        check_event(self, self.log_beta, self.log_alpha.shape, name="log_beta")
         return (
             jnp.clip(self.log_alpha, -LARGEST_LOG, LARGEST_LOG),
             jnp.clip(self.log_beta, -LARGEST_LOG, LARGEST_LOG),
         )
+
+
+@cache
+def _orders(number: int) -> np.ndarray:
+    """[n + 1] of ln C(n, k) what is no power of n, k and n - k, in double precision."""
+    factorials = np.array([math.lgamma(k + 1) for k in range(number + 1)])
+    count = np.arange(number + 1)
+    powers = factorials - count * np.log(np.maximum(count, 1))  # ln k! - k ln k
+    return powers[number] - powers - powers[::-1]
 
 
 @jax.tree_util.register_dataclass
@@ -148,7 +172,7 @@ class DiscretizedLogisticMixture:
     Args:
         mixture_logits: [H, W, M] unnormalised ln π.
         mean: [H, W, C, M] μ, in the units of pixels in [0, 1].
-        log_scale: [H, W, C, M] ln s.
+        log_scale: [H, W, C, M] ln s, `held` between -16 and 16.
         levels: the number of values a pixel can take.
 
     Source: Salimans et al., "PixelCNN++" (2017), equation 2.
@@ -173,15 +197,18 @@ class DiscretizedLogisticMixture:
         key_component, key_noise = jax.random.split(key)
         component = jax.random.categorical(key_component, self.mixture_logits)[..., None, None]
         mean = jnp.take_along_axis(self.mean, component, axis=-1)[..., 0]
-        scale = jnp.exp(jnp.take_along_axis(self.log_scale, component, axis=-1)[..., 0])
+        scale = jnp.exp(held(jnp.take_along_axis(self.log_scale, component, axis=-1)[..., 0]))
         value = mean + scale * jax.random.logistic(key_noise, mean.shape, mean.dtype)
         return jnp.round(jnp.clip(value, 0, 1) * (self.levels - 1)) / (self.levels - 1)
 
     def log_prob(self, value: Array) -> Array:
         """The log probability of pixels [H, W, C] in [0, 1]: [], in nats."""
+        check_event(self, value, self.mean.shape[:-1])
+        check_event(self, self.log_scale, self.mean.shape, name="log_scale")
+        check_event(self, self.mixture_logits, (*value.shape[:-1], self.mean.shape[-1]), name="mixture_logits")
         value = value[..., None]
         half_width = 0.5 / (self.levels - 1)
-        inverse_scale = jnp.exp(-self.log_scale)
+        inverse_scale = jnp.exp(-held(self.log_scale))
         upper = (value + half_width - self.mean) * inverse_scale
         lower = (value - half_width - self.mean) * inverse_scale
         # F(b) - F(a) = F(b) F(-a) (1 - e^(a-b)): exact where both ends lie in the same tail

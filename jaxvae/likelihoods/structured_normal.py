@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jaxvae.distributions import check_event, held, representable
 from jaxvae.likelihoods import raster
 from jaxvae.types import Array, Key, Shape
 
@@ -25,7 +26,8 @@ class StructuredNormal:
 
     Args:
         mean: [H, W, C] μ.
-        log_diagonal: [H, W, C] d, the logarithm of L's diagonal; minus the log scale where w is zero.
+        log_diagonal: [H, W, C] d, the logarithm of L's diagonal, `held` between -16 and 16; minus the log scale where w
+            is zero.
         off_diagonal: [H, W, N, C] w, for N = 4, 12, 24, ... neighbours: a radius of 1, 2, 3, ...
 
     Raises:
@@ -63,7 +65,7 @@ class StructuredNormal:
         def step(residual: Array, position: raster.Position) -> tuple[Array, None]:
             earlier = raster.before_one(residual, position, radius)
             of_earlier = jnp.sum(self.off_diagonal[position] * earlier, axis=0)
-            pixel = jnp.exp(-self.log_diagonal[position]) * (noise[position] - of_earlier)
+            pixel = jnp.exp(-held(self.log_diagonal[position])) * (noise[position] - of_earlier)
             return raster.written(residual, position, radius, pixel), None
 
         empty = raster.border(jnp.zeros_like(self.mean), radius)
@@ -72,11 +74,14 @@ class StructuredNormal:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an image [H, W, C]: [], in nats."""
+        check_event(self, value, self.mean.shape)
+        check_event(self, self.log_diagonal, self.mean.shape, name="log_diagonal")
         residual = value - self.mean
         radius = raster.radius_of(self.off_diagonal.shape[2])
         of_earlier = jnp.sum(self.off_diagonal * raster.before(residual, radius), axis=2)
-        noise = jnp.exp(self.log_diagonal) * residual + of_earlier
-        return jnp.sum(self.log_diagonal - 0.5 * (jnp.square(noise) + LOG_2PI))
+        log_diagonal = held(self.log_diagonal)
+        noise = jnp.exp(log_diagonal) * residual + of_earlier
+        return representable(jnp.sum(log_diagonal - 0.5 * (jnp.square(noise) + LOG_2PI)))
 
     def expectation(self) -> Array:
         """The mean, [H, W, C]."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.distributions import check_event
 from jaxvae.types import Array, Key, Shape
 
 
@@ -46,6 +47,7 @@ class Nearest:
 
     def log_prob(self, value: Array) -> Array:
         """Zero at the nearest vectors, and -inf elsewhere: [], in nats."""
+        check_event(self, value, self.encoding.shape)
         return jnp.where(jnp.all(value == self.expectation()), 0.0, -jnp.inf)
 
     def expectation(self) -> Array:
@@ -72,6 +74,7 @@ class UniformCodes:
 
     def log_prob(self, value: Array) -> Array:
         """- positions ln K, whatever vectors of the table they are: [], in nats."""
+        check_event(self, value, (*self.positions, self.vectors.shape[1]))
         return jnp.full((), -math.prod(self.positions) * math.log(len(self.vectors)), value.dtype)
 
     def expectation(self) -> Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, sigmoid
 
-from jaxvae.distributions import Normal
+from jaxvae.distributions import Normal, check_event
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Key, Network, Params
 
@@ -64,7 +64,9 @@ def dequantized(model: VAE, *, levels: int = 256, noise: Network | None = None) 
         if noise is None:
             u, log_density = jax.random.uniform(key_noise, x.shape, x.dtype), None
         else:
-            u, log_density = _between_zero_and_one(key_noise, Normal(**noise.apply(params["noise"], x)))
+            gaussian = Normal(**noise.apply(params["noise"], x))
+            check_event(gaussian, x, gaussian.mean.shape)
+            u, log_density = _between_zero_and_one(key_noise, gaussian)
         of_density = model.terms(key_model, params, filled(x, u))
         return _of_levels(of_density, x.size * math.log(levels), log_density)
 

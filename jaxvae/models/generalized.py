@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from jaxvae.distributions import Frozen, Normal
+from jaxvae.distributions import Frozen, Normal, held
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Key, Params
 
@@ -37,7 +37,7 @@ def generalized_doubly_reparameterized(model: VAE) -> VAE:
                 "draw=doubly_reparameterized"
             )
         drawn = posterior.sample(key)
-        scale = jnp.exp(jnp.broadcast_to(prior.log_scale, prior.mean.shape))
+        scale = jnp.exp(jnp.broadcast_to(held(prior.log_scale), prior.mean.shape))
         noise = jax.lax.stop_gradient((drawn - prior.mean) / scale)
         of_prior = prior.mean + scale * noise  # T(ε; θ), equal to the draw
         z, feedback = _gate(drawn, of_prior)

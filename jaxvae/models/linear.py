@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.stats as stats
 
-from jaxvae.distributions import Normal
+from jaxvae.distributions import Normal, check_event
 from jaxvae.draws import Draw, pathwise
 from jaxvae.model import VAE, standard_normal, vae
 from jaxvae.types import Array, Distribution, Key, Network, Params
@@ -139,6 +139,7 @@ def log_marginal(params: Params, x: Array) -> Array:
     Source: Tipping & Bishop (1999), equation 4.
     """
     decoder = params["decoder"]
+    check_event("linear VAE", x, decoder["center"].shape)
     identity = jnp.eye(x.size, dtype=x.dtype)
     covariance = decoder["W"] @ decoder["W"].T + jnp.exp(2 * decoder["log_scale"]) * identity
     return jnp.asarray(stats.multivariate_normal.logpdf(x, decoder["center"], covariance))
@@ -157,6 +158,7 @@ def exact_posterior(params: Params, x: Array) -> tuple[Array, Array]:
     Source: Tipping & Bishop (1999), equation 6.
     """
     decoder = params["decoder"]
+    check_event("linear VAE", x, decoder["center"].shape)
     noise_scale = jnp.exp(decoder["log_scale"])
     precision = _scaled_precision(decoder["W"], noise_scale)
     mean = jnp.linalg.solve(precision, decoder["W"].T @ (x - decoder["center"]))

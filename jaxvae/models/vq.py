@@ -171,7 +171,7 @@ def negative_bound(
         complete = whole(params, jax.lax.stop_gradient(codebook))
         log_likelihood, encodings, codes, distances = jax.vmap(objective, (None, 0))(complete, xs)
         updated = averaged(codebook, jax.lax.stop_gradient(encodings), codes, keys, decay=decay, places=places)
-        rate = -model.prior(complete).log_prob(complete["codebook"])
+        rate = -model.prior(complete).log_prob(encodings[0])  # the same for all codes
         metrics = {
             "bound": jnp.mean(log_likelihood) - rate,
             "log_likelihood": jnp.mean(log_likelihood),

@@ -31,6 +31,7 @@ from jaxvae.networks.pairs import (
     small_pair,
     with_output_bias,
 )
+from jaxvae.networks.reach import reading_within
 from jaxvae.networks.recurrent import (
     MarkovNetworks,
     RecurrentNetworks,
@@ -75,6 +76,7 @@ __all__ = [
     "mlp",
     "product",
     "pure",
+    "reading_within",
     "recurrent_networks",
     "residual_pair",
     "small_pair",

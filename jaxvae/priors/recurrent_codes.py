@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import log_softmax
 
+from jaxvae.distributions import check_event
 from jaxvae.networks import gated_step
 from jaxvae.types import Array, Key, Params, Shape
 
@@ -47,6 +48,7 @@ class RecurrentCodes:
 
     def log_prob(self, value: Array) -> Array:
         """ln p(c) of codes [rows, columns]: [], in nats."""
+        check_event(self, value, self.place.shape[:2])
         left, above = self.left[value], self.above[value]
         left = jnp.pad(left[:, :-1], ((0, 0), (1, 0), (0, 0)))
         above = jnp.pad(above[:-1], ((1, 0), (0, 0), (0, 0)))

@@ -15,6 +15,7 @@ from jaxvae import bounds, losses, networks, training
 from jaxvae.bounds import renyi
 from jaxvae.distributions import Bernoulli, Concrete, Normal, OneHot, kl
 from jaxvae.draws import local_reparameterization, pathwise, score_function, straight_through
+from jaxvae.likelihoods import Multinomial
 from jaxvae.model import vae
 from jaxvae.priors import Prior
 from jaxvae.types import Network
@@ -355,3 +356,23 @@ def test_a_relaxed_model_trains_by_its_path():
     params = model.init(jax.random.key(0), X)
     gradient = jax.jit(jax.grad(lambda p: bounds.iwae_bound(model, jax.random.key(1), p, X, num_samples=3)))(params)
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+def test_a_class_that_cannot_be_takes_no_part():
+    """0 ln 0 = 0: the density of the others, their divergence and all gradients are numbers."""
+    some, all_of = OneHot(jnp.array([0.5, -jnp.inf, 1.0])), OneHot(jnp.array([0.2, 0.3, -0.4]))
+    possible = np.array([0.5, 1.0]) - np.logaddexp(0.5, 1.0)
+    value, gradient = jax.value_and_grad(lambda made: made.log_prob(jnp.eye(3)[0]))(some)
+    np.testing.assert_allclose(value, possible[0], rtol=1e-6)
+    assert np.all(np.isfinite(gradient.logits))
+    assert some.log_prob(jnp.eye(3)[1]) == -np.inf
+    others = np.array([0.2, -0.4]) - scipy.special.logsumexp([0.2, 0.3, -0.4])
+    divergence, gradients = jax.value_and_grad(lambda q, p: kl(q, p, jnp.zeros(3)), argnums=(0, 1))(some, all_of)
+    np.testing.assert_allclose(divergence, np.sum(np.exp(possible) * (possible - others)), rtol=1e-5)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradients))
+    assert kl(some, some, jnp.zeros(3)) == 0
+    assert kl(all_of, some, jnp.zeros(3)) == np.inf
+    assert Multinomial(some.logits).log_prob(jnp.array([1.0, 1.0, 0.0])) == -np.inf
+    np.testing.assert_allclose(
+        Multinomial(some.logits).log_prob(jnp.array([2.0, 0.0, 0.0])), 2 * possible[0], rtol=1e-6
+    )

@@ -70,8 +70,8 @@ def test_at_one_condition_it_is_a_vae_with_the_density_that_it_draws_from():
     at = given(model, c)
     draws = jax.vmap(lambda key: at.sample(key, params))(jax.random.split(jax.random.key(1), 20_000))
     assert_mean(draws, np.array([1.5, -0.5]) * 1.6 + 2.0)
-    z = jnp.array([0.2])
-    assert at.likelihood(params, z).log_prob(c[0] + z) == model.likelihood(params, Given(z, c)).log_prob(c[0] + z)
+    z, x = jnp.array([0.2]), jnp.array([2.2, 1.9])
+    assert at.likelihood(params, z).log_prob(x) == model.likelihood(params, Given(z, c)).log_prob(x)
     with pytest.raises(ValueError, match=r"give one, jaxvae.models.given"):
         model.sample(jax.random.key(0), params)
     with pytest.raises(ValueError, match="one mean for each condition"):
