@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import ALONE, Loss, Metrics, Shared
+from jaxvae.losses import ALONE, Loss, Metrics, OfWholeBatch, Shared
 from jaxvae.types import Array, Key, Params
 
 Data = Any  # a tree of arrays with one leading axis of examples: images [N, H, W, C], or (images, labels [N])
@@ -88,7 +88,18 @@ def make_step(
         (state, keys [B], xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and
         "gradient_norm". It raises a ValueError where one of `start` and `make_step` was asked for a moving average and
         the other not, and where the batch cannot be taken in so many parts.
+
+    Raises:
+        ValueError: the batch is to be taken in parts, and the loss is one of a whole batch (`losses.OfWholeBatch`); or
+            in less than one part.
     """
+    if accumulate < 1:
+        raise ValueError(f"accumulate={accumulate} must be at least one, the number of parts of a batch")
+    if accumulate > 1 and isinstance(loss, OfWholeBatch):
+        raise ValueError(
+            f"this loss looks at {loss.looks_at} over the whole batch, and in accumulate={accumulate} parts it would "
+            "be another loss: leave out accumulate, or take a loss that is a mean over examples"
+        )
     value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
 
     def gradient_of(state: State, keys: Key, xs: Array) -> Any:
