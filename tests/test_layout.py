@@ -28,6 +28,7 @@ jaxvae.likelihoods
 jaxvae.draws
 jaxvae.distributions
 jaxvae.networks
+jaxvae.loops
 jaxvae.types
 """.strip().splitlines()
 FLOOR = {room: height for height, row in enumerate(reversed(ROOMS)) for room in row.split()}
@@ -74,6 +75,13 @@ def imports_of(path):
 
 by_name = pytest.mark.parametrize("path", FILES, ids=named)
 of_the_core = pytest.mark.parametrize("path", CORE, ids=named)
+
+
+@of_the_core
+def test_loops_of_the_core_may_stand_inside_a_shard_map(path):
+    """`jaxvae.loops` has JAX's, and begins their carries as what they become."""
+    bare = [f"jax.lax.{loop}(" for loop in ("scan", "fori_loop", "while_loop")]
+    assert path.name == "loops.py" or not any(word in path.read_text() for word in bare)
 
 
 @by_name

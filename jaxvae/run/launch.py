@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, evaluate, hosts, refusals
+from jaxvae.run import RunError, evaluate, hosts, longer, refusals
 from jaxvae.run.choice import EVERYDAY, differences, from_dict, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.course import Course
@@ -40,7 +40,8 @@ class Place:
     name: Annotated[str | None, EVERYDAY] = None
     """The run's name; by default the data set, the network and the time."""
     resume: Annotated[bool, EVERYDAY] = False
-    """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
+    """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped. With more
+    --epochs than before it goes on for longer, where its schedules do not depend on how long it is."""
     devices: int | Literal["all"] | None = None
     """How many devices share every batch, or all there are; the numbers are those of one, but for rounding. By default
     one, or all that several processes have."""
@@ -87,7 +88,7 @@ def run(kind: Kind, options: Any, *, line: str = "") -> int:
     config = kind.config(**{item.name: getattr(options, item.name) for item in fields(kind.config)})
     refusals.check(config)
     hosts.join(options.hosts)
-    place, config = _agreed(kind, options, config)
+    place, config = _agreed(kind, options, config, line)
     devices = _devices(options, config)
     with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
         return _train(kind, options, config, place, devices, line)
@@ -101,6 +102,7 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
         dataset = kind.data(config)
         if options.resume and hosts.is_first():
             fingerprint.check(place, dataset)
+            longer.check_steps(place, kind, config, dataset)
         return dataset, refusals.recipe_of(kind, config, dataset)
 
     dataset, recipe = hosts.together(begin)
@@ -118,9 +120,13 @@ def _begun(kind: Kind, options: Any, config: Any, place: Path, dataset: Dataset,
         if not options.resume:
             if (place / "config.json").exists():
                 raise RunError(f"{place} was begun by another process at the same time: give another --name")
-            # A folder with a config.json is a run: it tells what it was begun on, which --resume never rewrites.
+            # A folder with a config.json is a run: it tells what it was begun on, which --resume never rewrites but for
+            # the epochs.
             about_file.write(about(dataset), place / "about.json", fingerprint.fingerprint(dataset))
             config_file.write(kind, config, place / "config.json", command=line)
+        elif config_file.read(place / "config.json", kind)[1].epochs != config.epochs:
+            lines = f"{config_file.commands(place / 'config.json')} && {line}"
+            config_file.write(kind, config, place / "config.json", command=lines)
         print(f"{dataset.name}: {dataset.train.size:,} training examples; the run is {place}", flush=True)
         yield
 
@@ -191,19 +197,19 @@ def _devices(options: Any, config: Any) -> list[jax.Device]:
     return there[:count]
 
 
-def _agreed(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
+def _agreed(kind: Kind, options: Any, config: Any, line: str) -> tuple[Path, Any]:
     """`_run_folder` as the first process finds it, which alone reads and writes the folder."""
 
     def decide() -> str:
-        place, found = _run_folder(kind, options, config)
+        place, found = _run_folder(kind, options, config, line)
         return json.dumps([str(place), to_dict(found)])
 
     place, found = json.loads(hosts.decided(decide))
     return Path(place), from_dict(kind.config, found)
 
 
-def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
-    """The run's folder, and its configuration: the stored one where the run goes on."""
+def _run_folder(kind: Kind, options: Any, config: Any, line: str) -> tuple[Path, Any]:
+    """The run's folder, and its configuration: the stored one where the run goes on, with more epochs where asked."""
     if options.name is None:
         if options.resume:
             raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
@@ -220,13 +226,18 @@ def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
     if not options.resume:
         raise RunError(f"{place} exists already: give --resume to go on with it, or another --name")
     _, stored = config_file.read(place / "config.json", kind)
-    given = differences(config, kind.config())
+    # A value that is the default is given where the command line has it.
+    typed = {word.partition("=")[0].replace("_", "-") for word in shlex.split(line) if word.startswith("--")}
+    given = {*differences(config, kind.config()), *typed}
     changed = [name for name in differences(config, stored) if name in given]
-    if changed:
+    if others := [name for name in changed if name != "--epochs"]:
         raise RunError(
-            f"{place} was begun with other values of {', '.join(changed)}: leave them out, or begin a new run"
+            f"{place} was begun with other values of {', '.join(others)}: leave them out, or begin a new run"
         )
-    return place, stored
+    if not changed:
+        return place, stored
+    longer.check(place, stored, config.epochs)
+    return place, replace(stored, epochs=config.epochs)
 
 
 def _names(runs: Path) -> str:

@@ -47,6 +47,13 @@ class Optimizer:
     average: Annotated[float | None, Between(0, 1)] = None
     """Keep an exponential moving average of the parameters with this decay, and evaluate it."""
 
+    @property
+    def over_the_run(self) -> str | None:
+        """What of it goes by the length of the whole run, in words."""
+        return (
+            "--optimizer.schedule cosine lets the rate fall over the whole run" if self.schedule == "cosine" else None
+        )
+
     def transformation(self, num_steps: int) -> optax.GradientTransformation:
         """Adam with the configured clipping, decay and schedule.
 

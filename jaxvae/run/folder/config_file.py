@@ -21,10 +21,22 @@ def write(kind: Kind, config: Any, path: Path, *, command: str) -> None:
         kind: of the run.
         config: of the run.
         path: the file.
-        command: the command line that began the run; it is shown in the report, and not read back.
+        command: the command line that began the run; it is shown in the report.
     """
     beside = {"kind": kind.name, "version": version("jaxvae"), "command": command}
     write_json(path, beside | to_dict(config))
+
+
+def commands(path: Path) -> str:
+    """The command lines that a run was begun with and went on for longer with, as `write` was given them.
+
+    Args:
+        path: the file, which `read` has read.
+
+    Returns:
+        The lines; "" where there are none.
+    """
+    return str(json.loads(path.read_text()).get("command", ""))
 
 
 def read(path: Path, kind: Kind | None = None) -> tuple[Kind, Any]:
