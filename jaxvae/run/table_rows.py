@@ -100,17 +100,19 @@ def blank_of(architecture: Architecture) -> Cells:
 
 
 @lru_cache(maxsize=64)
-def recipe_for(architecture: Architecture) -> Recipe:
-    """How the model is trained: by the ELBO, with one step for every learning rate and any number of steps.
+def recipe_for(architecture: Architecture, num_samples: int = 1) -> Recipe:
+    """How the model is trained: with one step for every learning rate and any number of steps.
 
     Args:
         architecture: of the model.
+        num_samples: k of the importance-weighted bound; one is the ELBO.
 
     Returns:
         The same object at every call; the step is compiled once. Its course must have the optimizer `cosine`.
     """
     model = model_of(architecture)
-    loss = losses.negative_bound(model, bounds.average)
+    reduction = bounds.average if num_samples == 1 else bounds.importance_weighted
+    loss = losses.negative_bound(model, reduction, num_samples=num_samples)
     row = jax.tree.map(lambda leaf: leaf[None], blank_of(architecture))
     # An update reads the rate and the number of steps from its state: these are not what they were made with.
     step = training.make_step(loss, cosine(1.0, 1))

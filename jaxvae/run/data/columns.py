@@ -14,6 +14,7 @@ from jaxvae.run.data.dataset import DataError
 DELIMITERS = "\t;,"  # the first that a line has: a comma beside them is a decimal comma
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # what float() takes and people mean alike
 ALMOST = re.compile(r"[+-]?[\d.,_' ]*\d[\d.,_' ]*([eE][+-]?\d+)?")  # digits, parted in ways that differ by country
+COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 NOT_FINITE = {"inf", "infinity"}
 MISSING = ("na", "n/a", "nan", "null", "none", "?", "-", "--")  # and the empty cell
 LARGEST = 1e100  # the squares of larger numbers have no sum
@@ -123,15 +124,13 @@ def table_of(
         cells = [row[index].strip() for row in text.rows]
         observed = [number for number, cell in enumerate(cells) if cell.lower() not in none]
         faults = {} if name in words else _faults(cells, observed, decimal)
-        if name in words or len([fault for fault in faults.values() if fault is None]) == len(observed) > 0:
+        if name in words or list(faults.values()) == [None] * len(observed) != []:
             column = np.full(len(cells), None, object)
             column[observed] = [cells[number] for number in observed]
         elif faults:
-            number = next((number for number, fault in faults.items() if fault is not None), None)
-            place = f"{text.path}, line {text.lines[next(iter(faults)) if number is None else number]}, {called(name)}"
-            raise DataError(
-                f"{place}: {faults[number] if number is not None else _mixed(text, name, cells, observed, faults)}."
-            )
+            row, fault = next(((row, fault) for row, fault in faults.items() if fault), (next(iter(faults)), None))
+            fault = fault or _mixed(text, name, cells, observed, faults)
+            raise DataError(f"{text.path}, line {text.lines[row]}, {called(name)}: {fault}.")
         else:
             column = np.full(len(cells), np.nan)
             column[observed] = [_number(cells[number], decimal) for number in observed]
@@ -180,7 +179,7 @@ def _faults(cells: list[str], observed: list[int], decimal: str) -> dict[int, st
         elif not NUMBER.fullmatch(plain) or (decimal == "comma" and "." in text):
             found[number] = None
             if ALMOST.fullmatch(text):
-                other = " (or give --data.decimal comma)" if decimal == "point" and text.count(",") == 1 else ""
+                other = " (or give --data.decimal comma)" if decimal == "point" and COMMA.fullmatch(text) else ""
                 found[number] = (
                     f"{text!r} is no number; write a decimal {decimal}{other}, and nothing between thousands: 1234.5"
                 )

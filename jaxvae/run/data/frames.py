@@ -1,12 +1,13 @@
 """DataFrames, of pandas, of polars or of any library whose frames have names and columns, without importing one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxvae.run.data.columns import Table, called
 from jaxvae.run.data.dataset import DataError
+from jaxvae.run.data.schema import BLOCKS, Rows, Schema, columns_of
 
 MISSING = (
     "NAType",
@@ -46,6 +47,50 @@ def table_of_frame(frame: Any) -> Table:
     return Table(names, [_column(name, frame[key]) for name, key in zip(names, frame.columns, strict=True)])
 
 
+def table_given(data: Any) -> Table:
+    """The columns of a DataFrame, or of an array [N, D] of numbers, whose columns are called "0", "1", ..."""
+    if is_frame(data):
+        return table_of_frame(data)
+    return Table([str(index) for index in range(data.shape[1])], list(np.ascontiguousarray(np.asarray(data).T)))
+
+
+def handed_back(frame: Any, schema: Schema, columns: Sequence[np.ndarray]) -> Any:
+    """Columns in the form that a table was given in.
+
+    Args:
+        frame: a DataFrame of that form, or None for an array.
+        schema: of the table.
+        columns: [N] each.
+
+    Returns:
+        A DataFrame, or an array [N, D].
+    """
+    if frame is None:
+        return np.stack(columns, axis=1).astype(np.float64)
+    return like(frame, dict(zip([column.name for column in schema.columns], columns, strict=True)))
+
+
+def filled(data: Any, schema: Schema, rows: Rows, values: Mapping[str, np.ndarray]) -> Any:
+    """A table with its missing cells filled in, and all others as they are.
+
+    Args:
+        data: a DataFrame, or an array.
+        schema: of the table.
+        rows: its cells as a model has them.
+        values: what is filled in, block -> [N, n], of classes perhaps [N, n, K].
+
+    Returns:
+        The same form.
+    """
+    table = table_given(data)
+    columns = dict(zip([column.name for column in schema.columns], columns_of(values, schema), strict=True))
+    for kind, block in BLOCKS.items():
+        for index, column in enumerate(schema.of(kind)):
+            known = table.columns[table.names.index(column.name)]
+            columns[column.name] = np.where(rows[1][block][:, index], known, columns[column.name])
+    return handed_back(data if is_frame(data) else None, schema, list(columns.values()))
+
+
 def like(frame: Any, columns: Mapping[str, np.ndarray]) -> Any:
     """A DataFrame of the same library, with the same dtypes where the values allow it, and the same index.
 
@@ -57,13 +102,16 @@ def like(frame: Any, columns: Mapping[str, np.ndarray]) -> Any:
         The new one, with the columns in this order.
     """
     keys = {str(key): key for key in frame.columns}
-    plain = {keys[name]: values.tolist() if values.dtype == object else values for name, values in columns.items()}
+    dtypes = frame.schema if hasattr(frame, "schema") else frame.dtypes  # of polars; of pandas
+    plain: dict[Any, Any] = {}
+    for name, values in columns.items():
+        whole = str(dtypes[keys[name]]).lower().startswith(("int", "uint"))
+        plain[keys[name]] = values.tolist() if values.dtype == object else np.rint(values) if whole else values
     rows = len(next(iter(columns.values())))
     index = {"index": frame.index} if hasattr(frame, "index") and len(frame) == rows else {}
     made = type(frame)(plain, **index)
-    if hasattr(frame, "schema"):  # polars
-        return made.cast({key: frame.schema[key] for key in plain})
-    return made.astype({key: frame.dtypes[key] for key in plain}) if hasattr(frame, "dtypes") else made
+    wanted = {key: dtypes[key] for key in plain}
+    return made.cast(wanted) if hasattr(made, "cast") else made.astype(wanted)
 
 
 def _column(name: str, series: Any) -> np.ndarray:

@@ -11,7 +11,17 @@ from jaxvae.run.data.columns import MISSING, Table, Text, called, read_text, tab
 from jaxvae.run.data.dataset import DataError, Dataset, Split
 from jaxvae.run.data.embedded_tables import NAMES, embedded
 from jaxvae.run.data.own_splits import NAME, shuffled
-from jaxvae.run.data.schema import BLOCKS, CLASS, Rows, Schema, columns_of, no_such, rows_of, schema_of
+from jaxvae.run.data.schema import (
+    BLOCKS,
+    CLASS,
+    Rows,
+    Schema,
+    columns_of,
+    in_single_precision,
+    no_such,
+    rows_of,
+    schema_of,
+)
 
 FEWEST = 10  # rows
 DIGITS = 7  # of a number that was filled in: single precision has no more
@@ -71,7 +81,7 @@ def own_table(
         train = _parts(path, table)[0]
         schema = schema_of(table, train, str(path), classes=classes, counts=counts, option=option)
         _tell_unseen(path, table, schema, train)
-    return OwnTable(text, schema, rows_of(table, schema, str(path), text.lines), decimal)
+    return OwnTable(text, schema, in_single_precision(rows_of(table, schema, str(path), text.lines)), decimal)
 
 
 def dataset_of(table: OwnTable) -> Dataset:

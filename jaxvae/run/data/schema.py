@@ -135,7 +135,7 @@ def rows_of(table: Table, schema: Schema, place: str, lines: Sequence[int] | Non
         lines: of the rows, for messages.
 
     Returns:
-        Values and mask: block -> [N, n] float32, classes int32, and booleans.
+        Values and mask: block -> [N, n] float64, classes int32, and booleans.
 
     Raises:
         DataError: a column is missing, or a cell holds what the schema has no place for.
@@ -155,6 +155,14 @@ def rows_of(table: Table, schema: Schema, place: str, lines: Sequence[int] | Non
         {block: np.stack(columns, axis=1) for block, columns in values.items()},
         {block: np.stack(columns, axis=1) for block, columns in masks.items()},
     )
+
+
+def in_single_precision(rows: Rows) -> Rows:
+    """The same rows, float64 as float32."""
+    values, mask = rows
+    return {
+        block: cells.astype(np.float32) if cells.dtype == np.float64 else cells for block, cells in values.items()
+    }, mask
 
 
 def columns_of(values: Mapping[str, np.ndarray], schema: Schema) -> list[np.ndarray]:
@@ -194,6 +202,13 @@ def _observed(column: np.ndarray) -> np.ndarray:
     if column.dtype == object:
         return np.array([value is not None for value in column], bool)
     return ~np.isnan(column)
+
+
+def _levels(values: np.ndarray) -> list[Any]:
+    """The different values of a column, in order; of words that are no strings, booleans say, by their type too."""
+    if values.dtype != object:
+        return np.unique(values).tolist()
+    return sorted(set(values.tolist()), key=lambda level: (str(type(level)), level))
 
 
 def _whole(values: np.ndarray) -> bool:
@@ -262,8 +277,8 @@ def _encoded(
                 f"{_at(place, int(np.flatnonzero(wrong)[0]), lines)}, {called(expected.name)}: {cells[wrong][0]:g} is "
                 "no count 0, 1, 2, ...; mend it."
             )
-        return cells.astype(np.float32)
-    return np.where(observed, (cells - expected.mean) / expected.scale, 0.0).astype(np.float32)
+        return cells
+    return np.where(observed, (cells - expected.mean) / expected.scale, 0.0)
 
 
 def _at(place: str, row: int, lines: Sequence[int] | None) -> str:
