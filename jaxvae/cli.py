@@ -45,6 +45,7 @@ def _print(text: str) -> None:
 def overview() -> str:
     """What `jaxvae --help` says: every kind and every question with a line."""
     return f"""usage: jaxvae train [KIND] [OPTIONS]      train a model, evaluate it, write a report
+       jaxvae KIND DATA [OPTIONS]         the same as jaxvae train KIND --data DATA
        jaxvae QUESTION RUN [OPTIONS]      ask a trained run, a folder under runs/
        jaxvae data NAME [OPTIONS]         prepare a data set, and tell what it is
 
@@ -65,12 +66,14 @@ def _lines(package: str) -> str:
 
 
 def _run(first: str, rest: list[str]) -> None:
-    questions = files(QUESTIONS)
-    if first not in ("train", "data", *questions):
-        close = meant(first, ["train", "data", *questions], before="jaxvae ")
+    questions, kinds = files(QUESTIONS), files(RECIPES)
+    if first not in ("train", "data", *questions, *kinds):
+        close = meant(first, ["train", "data", *questions, *kinds], before="jaxvae ")
         raise RunError(f"jaxvae has no command {first!r}: {close} (jaxvae --help)")
     if find_spec("tyro") is None:
         raise RunError("tyro is not installed, and the command needs it: pip install 'jaxvae[train]'")
+    if first in kinds and first not in questions:  # a kind's own word, and its data without a flag
+        first, rest = "train", [first, *(["--data"] if rest and not rest[0].startswith("-") else []), *rest]
     if first == "train":
         name = rest[0] if rest and not rest[0].startswith("-") else "plain"
         kind = kind_of(name)
