@@ -2,7 +2,6 @@
 
 import base64
 import json
-import math
 import os
 import struct
 from collections.abc import Iterable
@@ -11,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.run.report.style import STYLE
-
-WORDS = {"elbo": "ELBO", "nll": "NLL", "iwae": "IWAE", "kl": "KL", "vae": "VAE", "mse": "MSE", "k": "k", "psnr": "PSNR"}
+from jaxvae.run.report.words import flat, label, text_of
 
 
 def write_page(path: Path, title: str, body: Iterable[str]) -> Path:
@@ -60,65 +58,6 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file} must hold one JSON object, not {type(content).__name__}.")
     return content
-
-
-def label(key: str, *, first: bool = True) -> str:
-    """A key as words: `test_iwae_bound` -> "Test IWAE bound".
-
-    Args:
-        key: of a JSON object.
-        first: whether it begins with a capital.
-
-    Returns:
-        The words.
-    """
-    words = [WORDS.get(word, word) for word in key.replace("_", " ").split()]
-    if first and words and words[0] != "k":  # k is the paper's symbol
-        words[0] = words[0][:1].upper() + words[0][1:]
-    return " ".join(words)
-
-
-def text_of(value: Any) -> str:
-    """A value as text: numbers grouped, with a true minus sign.
-
-    Args:
-        value: what JSON can hold.
-
-    Returns:
-        The text.
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return ", ".join(map(text_of, value)) if isinstance(value, (list, tuple)) else str(value)
-    if isinstance(value, int):
-        text = f"{value:,}"
-    elif not math.isfinite(value):
-        text = "not finite"
-    else:
-        text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.6g}"
-    return text.replace("-", "−") if "e" not in text else text.replace("e-", "e−")
-
-
-def measured(value: float, error: float | None) -> tuple[str, str]:
-    """A number and its standard error, both to the error's second digit.
-
-    Args:
-        value: the number.
-        error: its standard error; None where there is none.
-
-    Returns:
-        Two texts, the second empty without an error.
-    """
-    if not math.isfinite(value):
-        return "not finite", ""
-    if error is None or not math.isfinite(error) or error <= 0:
-        short = isinstance(value, float) and abs(value) < 10_000
-        return (f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}").replace("-", "−") if short else text_of(
-            value
-        ), ""
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:,.{digits}f}".replace("-", "−"), f"± {error:,.{digits}f}"
 
 
 def protocol_table(protocol: dict[str, Any]) -> str:
@@ -185,23 +124,6 @@ def html_table(columns: list[str], rows: list[list[Any]]) -> str:
         body += f"<tr>{''.join(cells)}</tr>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
-
-
-def flat(nested: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested values by dotted keys: `{"data": {"name": x}}` -> ("data.name", x).
-
-    Args:
-        nested: a JSON object.
-        prefix: of the keys.
-
-    Yields:
-        Keys and values.
-    """
-    for key, value in nested.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), value
 
 
 def how(config: dict[str, Any], metrics: Path) -> str:

@@ -4,26 +4,14 @@ It is made from what lies in the run's folder, so it can be made again at any ti
 added sections.
 """
 
-import math
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run.report.parts import (
-    how,
-    html_figure,
-    html_table,
-    label,
-    measured,
-    protocol_table,
-    read,
-    text_of,
-    write_page,
-)
+from jaxvae.run.report.parts import how, html_figure, html_table, protocol_table, read, write_page
+from jaxvae.run.report.words import label, measured, numbers, sentence
 
 ORDER = ("learning_curves", "curves", "reconstructions", "samples", "manifold", "latent")  # by how a file's name begins
-ERROR = "_standard_error"
 
 
 def write(run_folder: Path) -> Path:
@@ -63,54 +51,13 @@ def write(run_folder: Path) -> Path:
     name = str(config.get("name") or run_folder.resolve().name)
     body = [
         f'<header><p class="over">Training run</p><h1>{escape(name)}</h1>',
-        f'<p class="lead">{escape(_sentence(config, result))}</p></header>',
+        f'<p class="lead">{escape(sentence(config, result))}</p></header>',
         _results("Results", result, outer={}),
         _figures(figures, captions),
         *(_section(section, run_folder / "figures", captions) for section in sections),
         how(config, run_folder / "metrics.jsonl"),
     ]
     return write_page(run_folder / "report.html", name, body)
-
-
-def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
-    """What was trained, as far as the folder tells."""
-    if config.get("description"):
-        return str(config["description"])
-    protocol = result.get("protocol", {})
-
-    def find(*keys: str) -> str:
-        """The first of the keys that the protocol or the configuration's upper two levels know."""
-        inner = [value for value in config.values() if isinstance(value, dict)]
-        for key in keys:
-            for place in (protocol, config, *inner):
-                value = place.get(key)
-                if isinstance(value, dict):
-                    value = value.get("name") or value.get("is")
-                if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                    return text_of(value)
-        return ""
-
-    data, epochs, seeds = find("dataset", "data"), find("epochs"), protocol.get("seeds", 1)
-    seeds = len(seeds) if isinstance(seeds, list) else seeds  # which ones, or how many
-    bound = label(find("bound"), first=False)
-    bound += "" if not bound or "ELBO" in bound or "bound" in bound else " bound"
-    sentence = "A variational auto-encoder"
-    sentence += f" trained on {data}" if data else ""
-    sentence += f" to maximise the {bound}" if bound else ""
-    sentence += f", for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
-    sentence += f", with {seeds} seeds" if seeds != 1 else ""
-    return sentence + "."
-
-
-def _numbers(result: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float, float | None]]:
-    """(name, value, standard error) of every number that this protocol holds for."""
-    for key, value in result.items():
-        if isinstance(value, dict) and key not in ("protocol", "units") and "protocol" not in value:
-            yield from _numbers(value, f"{prefix}{key}_")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(ERROR):
-            yield prefix + key, value, result.get(key + ERROR)
-        elif value is None and key in result.get("units", {}):
-            yield prefix + key, math.nan, None  # JSON has no word for it
 
 
 def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> str:
@@ -120,7 +67,7 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> st
     protocol = result.get("protocol", outer)
     large: list[str] = []
     small: list[str] = []
-    for key, value, error in _numbers(result):
+    for key, value, error in numbers(result):
         number, spread = measured(value, error)
         named = result.get("units", {}).get(key, "")
         unit = f'<span class="unit">{escape(" ".join(filter(None, (spread, named))))}</span>'

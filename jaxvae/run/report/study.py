@@ -7,7 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run.report.parts import how, html_figure, html_table, measured, protocol_table, read, write_page
+from jaxvae.run.report.parts import how, html_figure, html_table, protocol_table, read, write_page
+from jaxvae.run.report.words import measured
 
 
 def write(
