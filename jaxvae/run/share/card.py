@@ -12,7 +12,13 @@ PLACE = "user/name"  # of a model that has no place yet; `jaxvae push` writes th
 
 
 def card(
-    name: str, config: Mapping[str, Any], result: Mapping[str, Any], *, licence: str | None, pictures: Mapping[str, str]
+    name: str,
+    config: Mapping[str, Any],
+    result: Mapping[str, Any],
+    *,
+    licence: str | None,
+    pictures: Mapping[str, str],
+    refusal: str | None = None,
 ) -> str:
     """The text of a model's card.
 
@@ -22,11 +28,14 @@ def card(
         result: of its run, with "units" and "protocol"; empty where it was not evaluated.
         licence: of the weights, as SPDX and hubs write it; None where none is given.
         pictures: files beside the card -> what they show.
+        refusal: what the model says where it draws nothing by itself; None where it does.
 
     Returns:
         Markdown with YAML front matter.
     """
-    return "\n".join([*_front(name, config, result, licence), "", *_text(name, config, result, licence, pictures), ""])
+    return "\n".join(
+        [*_front(name, config, result, licence), "", *_text(name, config, result, licence, pictures, refusal), ""]
+    )
 
 
 def _front(name: str, config: Mapping[str, Any], result: Mapping[str, Any], licence: str | None) -> Iterator[str]:
@@ -63,10 +72,12 @@ def _text(
     result: Mapping[str, Any],
     licence: str | None,
     pictures: Mapping[str, str],
+    refusal: str | None,
 ) -> Iterator[str]:
     protocol = result.get("protocol", {})
     yield f"# {name}\n\n{sentence(dict(config), dict(result))} A model of the kind *{config['kind']}*.\n"
     yield from (f"![{words}]({file})\n\n*{words}*\n" for file, words in pictures.items())
+    draw = "xs = jax.vmap(model.sample, (0, None))(jax.random.split(jax.random.key(0), 16), params)"
     yield f"""## Load it
 
 ```python
@@ -74,7 +85,7 @@ import jax
 import jaxvae  # pip install 'jaxvae[hub]'
 
 model, params = jaxvae.from_hub("{PLACE}")  # of this folder on a disk: jaxvae.load("FOLDER")
-xs = jax.vmap(model.sample, (0, None))(jax.random.split(jax.random.key(0), 16), params)
+{draw if refusal is None else f"# {refusal}"}
 ```
 
 Parameters are in `model.safetensors`, the configuration in `config.json`, what the data looks like in `about.json`.

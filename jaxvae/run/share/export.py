@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import tyro
 
 from jaxvae.run import RunError
@@ -113,7 +114,17 @@ def _fill(run: Run, place: Path, seed: int, licence: str | None, name: str) -> N
         write_json(place / RESULT, result)
     pictures = _pictures(run.folder / "figures", place)
     told = json.loads((place / "config.json").read_text())
-    (place / CARD).write_text(card(name, told, result, licence=licence, pictures=pictures), encoding="utf-8")
+    text = card(name, told, result, licence=licence, pictures=pictures, refusal=_refusal(run))
+    (place / CARD).write_text(text, encoding="utf-8")
+
+
+def _refusal(run: Run) -> str | None:
+    """What the model says where it draws nothing by itself, as one that is told a condition."""
+    try:
+        jax.eval_shape(run.model.sample, jax.random.key(0), run.params)
+    except ValueError as error:
+        return next(iter(str(error).splitlines()), "")
+    return None
 
 
 def _result(run: Run, seed: int) -> dict[str, Any]:

@@ -86,11 +86,11 @@ def push(
     hub = _client()
     if token is None and hub.get_token() is None:
         raise RunError("there is no token of the hub, and nobody uploads without one: hf auth login, or set HF_TOKEN")
-    # The client's own headers say what is asked for, so a script of the user's sees the same errors.
     api = hub.HfApi(endpoint=endpoint, token=token, library_name="jaxvae", library_version=version("jaxvae"))
     with tempfile.TemporaryDirectory() as place, _as_sentences(hub, name, api.endpoint):
         _stage(out, Path(place), name)
-        api.create_repo(name, exist_ok=True, private=private or None)
+        if not api.repo_exists(name):
+            api.create_repo(name, exist_ok=True, private=private or None)
         api.upload_folder(repo_id=name, folder_path=place, allow_patterns=PATTERNS, commit_message="A model of jaxvae")
     return f"{api.endpoint}/{name}"
 
@@ -173,6 +173,8 @@ def _stage(out: Path, place: Path, name: str | None) -> None:
 def _client() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.constants
+        import huggingface_hub.errors
     except ModuleNotFoundError as error:
         raise RunError(
             f"{error.name} is not installed, and hubs are reached by it: pip install 'jaxvae[hub]'"
