@@ -60,7 +60,7 @@ def write(path: Path, params: Params, said: Mapping[str, str]) -> str:
     if len(set(names)) < len(names):
         raise ValueError(f"two arrays of the params have one name among {', '.join(names)}")
     # In rows: the writer takes the memory as it lies, and would turn a transposed view around.
-    rows = [np.asarray(leaf, order="C") for leaf in jax.tree.leaves(params)]
+    rows: list[Any] = [np.asarray(leaf, order="C") for leaf in jax.tree.leaves(params)]
     content = save(dict(zip(names, rows, strict=True)), dict(said))
     path.write_bytes(content)
     return hashlib.sha256(content).hexdigest()

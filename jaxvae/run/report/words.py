@@ -5,6 +5,30 @@ from collections.abc import Iterable
 from typing import Any
 
 WORDS = {"elbo": "ELBO", "nll": "NLL", "iwae": "IWAE", "kl": "KL", "vae": "VAE", "mse": "MSE", "k": "k", "psnr": "PSNR"}
+WORDS |= {"auroc": "AUROC", "jax": "JAX", "map": "MAP", "ms": "ms", "ssim": "SSIM"}
+# What a key says by its look is not always what it means.
+WHOLE = {
+    "nll_k": "k of the NLL",
+    "nll_examples": "examples of the NLL",
+    "elbo_draws": "draws of the ELBO",
+    "draw_seed": "seed of the draws",
+    "wall_seconds": "wall time",
+    "codes_npy": "codes.npy",
+    "gap_log_likelihood": "log p(x) of the gap",
+    "units": "unit",
+    "test_accuracy": "test accuracy",
+}
+PHRASES = {
+    "negative_log_likelihood": "nll",
+    "log_likelihood": "reconstruction",  # E log p(x|z): beside an NLL it is no likelihood
+    "bits_per_dimension": "bits per dimension",
+}
+MEANINGS = {
+    "reconstruction": "E log p(x|z)",
+    "kl": "KL(q(z|x) || p(z))",
+    "nll": "−log p(x)",
+    "elbo": "E log p(x|z) − KL",
+}
 ERROR = "_standard_error"
 
 
@@ -12,16 +36,44 @@ def label(key: str, *, first: bool = True) -> str:
     """A key as words: `test_iwae_bound` -> "Test IWAE bound".
 
     Args:
-        key: of a JSON object.
+        key: of a JSON object, dotted where it is nested.
         first: whether it begins with a capital.
 
     Returns:
         The words.
+
+    Example:
+        >>> label("test_log_likelihood"), label("nll_k"), label("share_taken_for_the_new_class_before", first=False)
+        ('Test reconstruction', 'k of the NLL', 'share taken for the new class before')
     """
-    words = [WORDS.get(word, word) for word in key.replace("_", " ").split()]
+    inner = key.rpartition(".")[2]
+    text = WHOLE.get(inner)
+    if text is None:
+        text = key.removesuffix("_seconds")
+        for phrase, word in PHRASES.items():
+            text = text.replace(phrase, word)
+        text = text.replace("_", " ")
+    words = [WORDS.get(word, word) for word in text.split()]
     if first and words and words[0] != "k":  # k is the paper's symbol
         words[0] = words[0][:1].upper() + words[0][1:]
     return " ".join(words)
+
+
+def meaning(key: str) -> str:
+    """What a number of a run is, as a formula.
+
+    Args:
+        key: of the number.
+
+    Returns:
+        The formula; empty where its name says all.
+
+    Example:
+        >>> meaning("test_log_likelihood")
+        'E log p(x|z)'
+    """
+    name = key.removeprefix("test_")
+    return MEANINGS.get(PHRASES.get(name, name), "")
 
 
 def text_of(value: Any) -> str:
