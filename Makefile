@@ -1,14 +1,17 @@
-# make train | make test | make test-slow | make stress | make combinations | make check | make clean
+# make train | make release-models | make test | make test-slow | make stress | make combinations | make check | make clean
 # The environment is made in .venv by the first target that needs it, and made again when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow stress combinations check clean
+.PHONY: train release-models test test-slow stress combinations check clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.ready
 	$(BIN)/python -m experiments.train
+
+release-models: $(VENV)/.ready
+	$(BIN)/python -m experiments.release
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest

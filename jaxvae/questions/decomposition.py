@@ -18,6 +18,7 @@ from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
 GAP_CHAINS = 8
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples, gap_examples=options.gap_examples)
     at_least(1, gap_temperatures=options.gap_temperatures)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, KINDS)
     check_gaussians(run)
     xs, gap_xs = (seen(run, dataset.test, count)[0] for count in (options.examples, options.gap_examples))
     key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)

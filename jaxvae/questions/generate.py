@@ -25,6 +25,7 @@ from jaxvae.types import Array
 
 PRIOR, AGGREGATED, MIXTURE = "prior", "aggregated posterior", "Gaussian mixture"
 SHOWN = 64
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def main(options: Options) -> None:
     at_least(2, train_examples=options.train_examples, test_examples=options.test_examples)
     at_least(SHOWN, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, needs={"model.posterior": {"reals", "density"}})
+    run, dataset = open_examined(options.run, KINDS, needs={"model.posterior": {"reals", "density"}})
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     if options.components is not None and options.components > len(train):

@@ -26,6 +26,7 @@ from jaxvae.run.report import section
 from jaxvae.types import Array, Key, Params
 
 MOST_CLASSES = 10  # of the grid of attribute vectors
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def main(options: Options) -> None:
     at_least(0, spread=options.spread, seed=options.seed)
     if not options.reach > 0:
         raise RunError(f"--reach {options.reach} must be positive")
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     train, train_labels = seen(run, dataset.train, options.train_examples)
     test, test_labels = seen(run, dataset.test, max(options.test_examples, 2 * options.pairs))
     classes = _classes(options, train_labels, test_labels)

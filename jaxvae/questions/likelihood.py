@@ -20,6 +20,7 @@ from jaxvae.run.report import section
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples)
     at_least(1, temperatures=options.temperatures, chains=options.chains)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     xs, _ = seen(run, dataset.test, options.examples)
     key_weights, key_naive, key_annealed, key_simulated = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)

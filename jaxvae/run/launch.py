@@ -27,6 +27,7 @@ from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
 from jaxvae.run.recipe import Asked, Kind, Recipe, about
 from jaxvae.run.report import report
+from jaxvae.run.report.words import label
 from jaxvae.run.train import Diverged
 from jaxvae.run.train import train as trained_by
 
@@ -250,4 +251,4 @@ def _print_result(result: dict[str, Any]) -> None:
     for name, unit in result["units"].items():
         error = result[f"{name}_standard_error"]
         spread = f" ± {error:.2f}" if error is not None and np.isfinite(error) else ""
-        print(f"  {report.label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")
+        print(f"  {label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxvae.run.figures import gallery
-from jaxvae.run.report import parts, report, study
+from jaxvae.run.report import report, study, words
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 
@@ -195,7 +195,7 @@ def test_a_folder_that_is_no_run_and_broken_files_are_refused(tmp_path):
     ],
 )
 def test_a_number_is_written_to_its_errors_second_digit(value, error, wanted):
-    assert parts.measured(value, error) == wanted
+    assert words.measured(value, error) == wanted
 
 
 def test_several_seeds_are_counted_and_their_log_is_averaged(tmp_path):
