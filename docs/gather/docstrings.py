@@ -1,0 +1,108 @@
+"""Docstrings as this house writes them, as reStructuredText: names in backticks are links, equations are set apart."""
+
+import ast
+import inspect
+import re
+import textwrap
+from typing import Any
+
+from gather import rooms
+
+EQUATION = re.compile(r"[=≤≥≈~←∫Σ∇→]")
+
+
+def connect(app: Any) -> None:
+    """Tell Sphinx."""
+    app.connect("autodoc-process-docstring", translate, priority=100)  # before napoleon reads the sections
+    app.connect("autodoc-process-signature", as_written)
+    app.connect("missing-reference", found_elsewhere)
+
+
+def translate(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Make reStructuredText of a docstring, in place."""
+    made: list[str] = []
+    paragraphs = "\n".join(lines).split("\n\n")
+    for paragraph in paragraphs:
+        rows = paragraph.split("\n")
+        if any(row.lstrip().startswith(">>>") for row in rows):
+            made += [*rows, ""]
+        elif is_equation(rows):
+            made += [".. code-block:: text", "   :class: equation", "", *("   " + row.strip() for row in rows), ""]
+        else:
+            made += [*(marked(row) for row in rows), ""]
+    lines[:] = made
+
+
+def is_equation(rows: list[str]) -> bool:
+    """Whether a paragraph is an equation: it stands at the margin, has a sign of one, and is no sentence."""
+    text = "\n".join(rows).strip()
+    sentence = text.endswith((".", ":", ";")) or re.match(r"(Source|Args|Returns|Raises|Example|- )", text)
+    return bool(text) and not sentence and bool(EQUATION.search(text)) and not rows[0].startswith(" ")
+
+
+def marked(row: str) -> str:
+    """A line of prose: names in backticks are links or code, everything else is plain."""
+    row = re.sub(r"^(\s*)Source: ", r"\1@Source@ ", row)
+    pieces = re.split(r"(`[^`]+`)", row)
+    text = "".join(linked(piece[1:-1]) if piece.startswith("`") and len(piece) > 2 else escaped(piece) for piece in pieces)
+    return text.replace("@Source@", "**Source:**")
+
+
+def linked(code: str) -> str:
+    """What stands in backticks: a link where it names one thing of the reference, else code."""
+    reference = reference_of(code)
+    return f":py:obj:`{code} <{reference}>`" if reference else f"``{code}``"
+
+
+def reference_of(name: str) -> str | None:
+    """The name in the reference of what a text calls `name`, or nothing."""
+    if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
+        return None
+    known = rooms.documented()
+    if name in known.values():
+        return name
+    if name in known:
+        return known[name]
+    word = name.removeprefix("jaxvae.")
+    if word in rooms.by_word():
+        return rooms.by_word()[word]
+    within = f"jaxvae.{name}"
+    return within if within in known.values() else None
+
+
+def escaped(text: str) -> str:
+    """Plain text."""
+    return re.sub(r"([\\*|])|(?<=\w)(_)(?!\w)", r"\\\1\2", text)
+
+
+def as_written(app: Any, what: str, name: str, thing: Any, options: Any, signature: Any, returns: Any) -> Any:
+    """The signature of a function in the words of its file: `Key`, `Params`, where Python knows arrays only."""
+    if what not in ("function", "method"):
+        return None
+    try:
+        node = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return None
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    static = any(isinstance(mark, ast.Name) and mark.id == "staticmethod" for mark in node.decorator_list)
+    if what == "method" and not static:
+        node.args.args = node.args.args[1:]
+    return f"({ast.unparse(node.args)})", ast.unparse(node.returns) if node.returns else None
+
+
+def found_elsewhere(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """A reference by another name than that of the reference; and types in signatures that have no page."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py":
+        return None
+    reference = reference_of(target)
+    if reference and reference != target:
+        domain = env.get_domain("py")
+        entry = domain.objects.get(reference)
+        if entry is not None:
+            from sphinx.util.nodes import make_refnode
+
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, reference)
+    # Types in signatures and errors in lists of what is raised: no page of ours, and none of them was written as a link.
+    return content if node.get("reftype") in ("class", "exc") else None
