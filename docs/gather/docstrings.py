@@ -1,12 +1,13 @@
 """Docstrings as this house writes them, as reStructuredText: names in backticks are links, equations are set apart."""
 
 import ast
+import dataclasses
 import inspect
 import re
 import textwrap
 from typing import Any
 
-from gather import rooms
+from gather.public import prose, reference_of
 
 EQUATION = re.compile(r"[=≤≥≈~←∫Σ∇→]")
 
@@ -43,40 +44,16 @@ def is_equation(rows: list[str]) -> bool:
 def marked(row: str) -> str:
     """A line of prose: names in backticks are links or code, everything else is plain."""
     row = re.sub(r"^(\s*)Source: ", r"\1@Source@ ", row)
-    pieces = re.split(r"(`[^`]+`)", row)
-    text = "".join(linked(piece[1:-1]) if piece.startswith("`") and len(piece) > 2 else escaped(piece) for piece in pieces)
+    text = prose(row)
     return text.replace("@Source@", "**Source:**")
-
-
-def linked(code: str) -> str:
-    """What stands in backticks: a link where it names one thing of the reference, else code."""
-    reference = reference_of(code)
-    return f":py:obj:`{code} <{reference}>`" if reference else f"``{code}``"
-
-
-def reference_of(name: str) -> str | None:
-    """The name in the reference of what a text calls `name`, or nothing."""
-    if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
-        return None
-    known = rooms.documented()
-    if name in known.values():
-        return name
-    if name in known:
-        return known[name]
-    word = name.removeprefix("jaxvae.")
-    if word in rooms.by_word():
-        return rooms.by_word()[word]
-    within = f"jaxvae.{name}"
-    return within if within in known.values() else None
-
-
-def escaped(text: str) -> str:
-    """Plain text."""
-    return re.sub(r"([\\*|])|(?<=\w)(_)(?!\w)", r"\\\1\2", text)
 
 
 def as_written(app: Any, what: str, name: str, thing: Any, options: Any, signature: Any, returns: Any) -> Any:
     """The signature of a function in the words of its file: `Key`, `Params`, where Python knows arrays only."""
+    if what == "class" and hasattr(thing, "_fields"):  # the fields follow, as they are written
+        return "", None
+    if what == "class" and hasattr(thing, "__dataclass_fields__"):
+        return f"({', '.join(item.name for item in dataclasses.fields(thing) if item.init)})", None
     if what not in ("function", "method"):
         return None
     try:

@@ -27,7 +27,11 @@ def tables() -> dict[str, str]:
         own = [row(path, field) for path, field in of_kind if not field.members]
         rows = [cells for cells in own if cells not in shared.values()]
         unions = [
-            (f"[`{flag_of(path)}`]({anchor(path)})", f"`{of_default(field)}`", ", ".join(f"`{word}`" for word in field.members))
+            (
+                f"[`{flag_of(path)}`]({anchor(path)})",
+                f"`{of_default(field)}`",
+                ", ".join(f"`{word}`" for word in field.members),
+            )
             for path, field in of_kind
             if field.members
         ]
@@ -93,7 +97,14 @@ def page() -> str:
         *table(HEAD, [row(path, field) for path, field in every_run()]),
     ]
     for path, members in unions.items():
-        text += ["", f"({anchor(path)})=", f"## `{flag_of(path)}`", "", f"{texts[path]} By default `{defaults[path]}`.", ""]
+        text += [
+            "",
+            f"({anchor(path)})=",
+            f"## `{flag_of(path)}`",
+            "",
+            f"{texts[path]} By default `{defaults[path]}`.",
+            "",
+        ]
         text += taken_by(members)
         rows = []
         for word, found in members.items():
@@ -112,7 +123,11 @@ def taken_by(members: dict[str, list[tuple[str, type]]]) -> list[str]:
         for name, _ in found:
             kinds.setdefault(name, []).append(word)
     whole = [f"`{name}`" for name, words in kinds.items() if len(words) == len(members)]
-    parts = [f"`{name}` ({', '.join(f'`{word}`' for word in words)})" for name, words in kinds.items() if len(words) < len(members)]
+    parts = [
+        f"`{name}` ({', '.join(f'`{word}`' for word in words)})"
+        for name, words in kinds.items()
+        if len(words) < len(members)
+    ]
     return [f"Taken by {', '.join([*whole, *parts])}.", ""]
 
 
@@ -135,9 +150,16 @@ def row(path: str, field: Field) -> tuple[str, str, str, str]:
     """The row of one option."""
     shape = "" if field.hint is bool else f" {shape_of(field.hint)}"
     flags = field.flags(path.rpartition(".")[0])
-    flag = next((flag for flag in flags[1:] if not flag.startswith("--no-") and "." not in flag), flags[0] if flags else "")
+    flag = next(
+        (flag for flag in flags[1:] if not flag.startswith("--no-") and "." not in flag), flags[0] if flags else ""
+    )
     ranges = [in_words(mark) for mark in field.marks if isinstance(mark, RANGES)]
-    return (f"`{flag}{shape}`".replace("` ", "`"), f"`{of_default(field)}`", ", ".join(ranges), " ".join(field.text.split()))
+    return (
+        f"`{flag}{shape}`".replace("` ", "`"),
+        f"`{of_default(field)}`",
+        ", ".join(ranges),
+        " ".join(field.text.split()),
+    )
 
 
 def of_default(field: Field) -> str:
@@ -172,4 +194,7 @@ def said(kind: type) -> str:
 
 def overview() -> list[tuple[str, str]]:
     """Every kind with the first line of its file."""
-    return [(word, (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]) for word, file in files(RECIPES).items()]
+    return [
+        (word, (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0])
+        for word, file in files(RECIPES).items()
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gather import rooms
+from gather import public
 
 ROOT = Path(__file__).parents[2]
 YEAR = re.compile(r"\((?:[A-Z]+ )?(\d{4})\)")
@@ -55,14 +55,17 @@ def docstrings(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 def citations(source: Source) -> list[Citation]:
     """The papers of one paragraph. It names each by its authors and, in brackets, the year: a part without a year
-    belongs to the paper before it."""
+    belongs to the paper before it.
+    """
     years = list(YEAR.finditer(source.text))
     if not years:
         return [Citation(source, "", "", "", source.text)]
     starts = [0]
     for before, after in zip(years, years[1:], strict=False):
         between = source.text[before.end() : after.start()]
-        cut = max(between.rfind("; "), between.rfind(", and "), between.rfind(" and the ") if '"' not in between else -1)
+        cut = max(
+            between.rfind("; "), between.rfind(", and "), between.rfind(" and the ") if '"' not in between else -1
+        )
         cut = between.rfind("; ") if "; " in between else cut
         cut = between.rfind(". ") if cut < 0 else cut
         starts.append(before.end() + (cut if cut >= 0 else len(between) - len(between.lstrip())))
@@ -136,28 +139,30 @@ def _title_of(citation: Citation, by_title: dict[str, list[Citation]]) -> str:
 def page() -> str:
     """The page: a table of papers, where in each, and what here comes from it."""
     found, other = papers()
-    rows = []
-    for group in found:
-        authors = max((citation.authors for citation in group), key=len)
-        title = next((citation.title for citation in group if citation.title), "")
-        paper = f"**{authors} ({group[0].year})**" + (f" *{title}*" if title else "")
-        for number, citation in enumerate(group):
-            row = (citation.where, link(citation.source), f"`{citation.source.file.removeprefix('jaxvae/')}`")
-            rows.append((paper if number == 0 else "", *row))
     text = [
         "# The papers, and where they are",
         "",
         "Gathered at the build from the `Source:` lines of the docstrings: what was taken from a paper, where it stands "
         "there, and where it stands here. Files are below `jaxvae/`.",
         "",
-        f"{len(found)} papers, {len(rows)} places.",
-        "",
-        *table(("paper", "where in it", "here", "file"), rows),
+        f"{len(found)} papers, {sum(map(len, found))} places.",
     ]
+    for group in found:
+        authors = max((citation.authors for citation in group), key=len)
+        title = next((citation.title for citation in group if citation.title), "")
+        text += ["", f"{authors} ({group[0].year})" + (f", *{title}*" if title else "")]
+        for number, citation in enumerate(group):
+            where = f": {citation.where}" if citation.where else ""
+            text.append(f"{'  ' if number else ': '}- {link(citation.source)} in {file_of(citation.source)}{where}")
     if other:
-        rest = [(of.where, link(of.source), f"`{of.source.file.removeprefix('jaxvae/')}`") for of in other]
+        rest = [(of.where, link(of.source), file_of(of.source)) for of in other]
         text += ["", "## Other sources", "", *table(("source", "here", "file"), rest)]
     return "\n".join(text) + "\n"
+
+
+def file_of(source: Source) -> str:
+    """The file of a source, as code."""
+    return f"`{source.file.removeprefix('jaxvae/')}`"
 
 
 def link(source: Source) -> str:
@@ -165,7 +170,7 @@ def link(source: Source) -> str:
     dotted = source.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     if not source.owner:
         return "the file"
-    reference = rooms.documented().get(f"{dotted}.{source.owner}")
+    reference = public.documented().get(f"{dotted}.{source.owner}")
     return f"{{py:obj}}`{source.owner} <{reference}>`" if reference else f"`{source.owner}`"
 
 
