@@ -19,7 +19,7 @@ FAULTS = [
         "model.py",
         "prior_of(params).sample(key_z)).sample(key_x)",
         "prior_of(params).sample(key_z)).sample(key_z)",
-        "models/test_model.py",
+        "models/test_model.py models/test_linear.py::test_the_model_draws_from_its_marginal",
     ),
     Fault(
         "one key for the encoder's and the decoder's first weights",
