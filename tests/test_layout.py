@@ -85,6 +85,13 @@ def test_loops_of_the_core_may_stand_inside_a_shard_map(path):
 
 
 @by_name
+def test_json_is_written_where_what_is_not_finite_becomes_null(path):
+    """A record of a benchmark held a bare NaN, which readers of JSON refuse: `run.folder.files` writes null."""
+    writes = ("write_text(json", "json.dump(", "json_format.dump(")
+    assert not any(word in path.read_text() for word in writes) or room_of(named(path)) == "jaxvae.run"
+
+
+@by_name
 def test_imports_point_downward(path):
     here = room_of(named(path))
     assert here is not None, f"{named(path)} is in no room: give its folder a row in ROOMS"

@@ -1,6 +1,7 @@
 """A training run from its options to its report, of any kind of VAE."""
 
 import json
+import math
 import shlex
 import sys
 import time
@@ -16,6 +17,7 @@ import numpy as np
 
 from jaxvae.run import RunError, evaluate, hosts, longer, refusals
 from jaxvae.run.choice import EVERYDAY, differences, from_dict, to_dict
+from jaxvae.run.choice.fields import parts
 from jaxvae.run.command import command
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
@@ -186,11 +188,13 @@ def _devices(options: Any, config: Any) -> list[jax.Device]:
         )
     if not 1 <= count <= len(there):
         raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
-    each = count * config.accumulate
-    if config.batch_size % each:
+    # What takes a batch in parts takes a device's share of it so.
+    taken = [part for _, option, _ in parts(config) if (part := getattr(option, "takes_in_parts", None))]
+    each = count * math.prod(number for _, number in taken)
+    if count > 1 and config.batch_size % each:
+        times = "".join(f", times {flag} {number}" for flag, number in taken)
         raise RunError(
-            f"--batch-size {config.batch_size} must be a multiple of the {count} devices that share it"
-            f"{f', times --accumulate {config.accumulate}' if config.accumulate > 1 else ''}: "
+            f"--batch-size {config.batch_size} must be a multiple of the {count} devices that share it{times}: "
             f"{max(1, config.batch_size // each) * each} for instance"
         )
     if count > 1 and config.num_seeds > 1:

@@ -128,6 +128,11 @@ class Settings:
     in one program, a CPU one after another, which is faster there."""
 
     @property
+    def takes_in_parts(self) -> tuple[str, int] | None:
+        """The option by which a step takes a batch in parts, and how many."""
+        return ("--accumulate", self.accumulate) if self.accumulate > 1 else None
+
+    @property
     def seeds(self) -> list[int]:
         """Every seed."""
         return [self.seed + index for index in range(self.num_seeds)]

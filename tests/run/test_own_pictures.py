@@ -1,19 +1,15 @@
-"""Images as people have them: transparent ones, 16 bits, other sizes, each taken as is asked for, or refused."""
+"""Folders of a person's own pictures: which way up, of which form, and none that is missed without a word."""
 
-from dataclasses import replace
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from own_files import IMAGES, REPOSITORY, of_all, paint
+from PIL import Image, PngImagePlugin
 
-from jaxvae.recipes import plain
 from jaxvae.run.data import DataError
 from jaxvae.run.data.loading import load
-from jaxvae.run.options.images import Images, load_images, protocol_of
-
-RANDOM = np.random.default_rng(0)
-GREY = RANDOM.integers(0, 256, (20, 6, 5), np.uint8)
-ORDER = np.random.RandomState(0).permutation(20)
 
 
 @pytest.fixture(autouse=True)
@@ -21,168 +17,139 @@ def _prepared_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXVAE_DATA", str(tmp_path / "prepared"))
 
 
-def paint(folder, images, suffix=".png", **options):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, image in enumerate(images):
-        made = image if isinstance(image, Image.Image) else Image.fromarray(image)
-        made.save(folder / f"{number:03}{suffix}", **options)
-    return str(folder)
+# --- folders of images: which way up, which files
 
 
-def of_all(data, each=1):
-    """All images in the order of their files."""
-    images = np.concatenate([data.train.examples, data.valid.examples, data.test.examples])
-    return images.reshape(-1, each, *images.shape[1:])[np.argsort(np.random.RandomState(0).permutation(20))]
-
-
-# --- what lies behind transparent images
-
-
-CLEAR = np.concatenate([np.repeat(GREY[..., None], 3, axis=3) // 2, GREY[:, ::-1, :, None]], axis=3)  # RGBA
-
-
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".tiff"])
-@pytest.mark.parametrize("alpha", ["drop", "white", "black"])
-def test_transparent_images_are_taken_as_asked_for(tmp_path, alpha, suffix):
-    lossless = {"lossless": True, "exact": True} if suffix == ".webp" else {}
-    own = paint(tmp_path / "own", CLEAR, suffix, **lossless)
-    with pytest.raises(DataError, match=r"is transparent .*--data.alpha white or black, .*--data.alpha drop"):
-        load(own)
-    found = of_all(load(own, alpha=alpha))[:, 0].astype(float)
-    colour, opacity = CLEAR[..., :3].astype(float), CLEAR[..., 3:] / 255
-    behind = {"drop": colour, "white": 255.0, "black": 0.0}[alpha]
-    expected = colour if alpha == "drop" else opacity * colour + (1 - opacity) * behind
-    np.testing.assert_allclose(found, expected, atol=1.0)  # Pillow's rounding
-
-
-def test_grey_images_stay_grey_behind_their_transparency(tmp_path):
-    pairs = np.stack([GREY, np.full_like(GREY, 255)], axis=3)
-    found = load(paint(tmp_path / "own", [Image.fromarray(pair) for pair in pairs]), alpha="white")
-    np.testing.assert_array_equal(of_all(found)[:, 0, ..., 0], GREY)
-    palette = Image.new("P", (5, 6), 1)
-    palette.putpalette([255, 0, 0, 0, 0, 255])
-    own = paint(tmp_path / "palette", [palette] * 20, transparency=1)
-    with pytest.raises(DataError, match="is transparent"):
-        load(own)
-    assert np.all(load(own, alpha="white").train.examples == 255)
-    np.testing.assert_array_equal(load(own, alpha="drop").train.examples[0, 0, 0], [0, 0, 255])
-
-
-# --- more than 8 bits
-
-
-DEEP = RANDOM.integers(0, 65536, (20, 6, 5)).astype(np.uint16)
+UPRIGHT = {  # the orientation that EXIF states -> the stored pixels as people see them
+    1: lambda stored: stored,
+    2: np.fliplr,
+    3: lambda stored: np.rot90(stored, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: np.rot90(stored, 2).T,
+    8: np.rot90,
+}
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])
-def test_sixteen_bits_are_read_with_all_their_digits(tmp_path, suffix):
-    data = load(paint(tmp_path / "own", DEEP, suffix))
-    assert data.train.examples.dtype == np.float32
-    np.testing.assert_allclose(of_all(data)[:, 0, ..., 0], DEEP / 65535, rtol=1e-6)
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_images_are_turned_upright(tmp_path, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    own = paint(tmp_path / "own", IMAGES[:10], suffix, exif=exif)
+    upright = np.stack([UPRIGHT[orientation](image) for image in IMAGES[:10]])
+    for number, image in enumerate(upright):  # beside others, that were held so
+        Image.fromarray(np.ascontiguousarray(image)).save(own / f"upright-{number}{suffix}")
+    data = load(str(own))
+    rows = np.random.RandomState(0).permutation(20)
+    images = np.concatenate([data.train.examples, data.valid.examples, data.test.examples])[np.argsort(rows)]
+    np.testing.assert_array_equal(images[:10, ..., 0], upright)
+    np.testing.assert_array_equal(images[10:, ..., 0], upright)
 
 
-def test_images_of_eight_and_of_sixteen_bits_have_one_scale(tmp_path):
-    own = tmp_path / "own"
-    paint(own, DEEP)
-    for number in range(10):
-        Image.fromarray(np.repeat(GREY[number, ..., None], 3, axis=2)).save(own / f"{number:03}.png")
-    found = of_all(load(str(own)))[:, 0]
-    assert found.shape == (20, 6, 5, 3)
-    np.testing.assert_allclose(found[:10, ..., 1], GREY[:10] / 255, rtol=1e-6)
-    np.testing.assert_allclose(found[10:, ..., 2], DEEP[10:] / 65535, rtol=1e-6)
+def test_a_photograph_held_sideways_is_turned_too(tmp_path):
+    stored = np.zeros((16, 32), np.uint8)
+    stored[:, 16:] = 255  # bright on the right; upright, with orientation 6, below
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    paint(tmp_path / "own", [stored] * 10, ".jpg", exif=exif)
+    images = load(str(tmp_path / "own")).train.examples
+    assert images.shape == (8, 32, 16, 1)
+    assert images[:, :16].max() < 50 < 200 < images[:, 16:].min()
 
 
-def test_floats_of_a_tiff_are_pixels_where_they_lie_between_zero_and_one(tmp_path):
-    floats = (DEEP / 65535).astype(np.float32)
-    np.testing.assert_array_equal(of_all(load(paint(tmp_path / "own", floats, ".tiff")))[:, 0, ..., 0], floats)
-    with pytest.raises(DataError, match=r"holds numbers from .*: scale them to \[0, 1\]"):
-        load(paint(tmp_path / "other", 3 * floats, ".tiff"))
-    with pytest.raises(DataError, match=r"more than 16 bits: save it as 16-bit grey"):
-        load(paint(tmp_path / "long", [DEEP[0].astype(np.int32) * 9] * 20, ".tiff"))
+def damaged(file, how):
+    """The same file with a fault in it."""
+    image = Image.open(file)
+    if how == "a long text":
+        texts = PngImagePlugin.PngInfo()
+        texts.add_text("comment", "x" * 3_000_000, zip=True)
+        image.save(file, pnginfo=texts)
+    elif how == "a bomb":
+        Image.new("1", (20_000, 20_000)).save(file)
+    else:
+        content = file.read_bytes()
+        where = content.index(b"IDAT")
+        file.write_bytes(content[: where + 12] + b"\xff" * 8 + content[where + 20 :])
 
 
-def test_sixteen_bits_in_colour_are_said_to_be_cut(tmp_path, capfd):
-    own = paint(tmp_path / "own", np.repeat(GREY[..., None], 3, axis=3))
-    import struct
-    import zlib
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    rows = b"".join(b"\0" + np.repeat(row[:, None], 3, axis=1).astype(">u2").tobytes() for row in DEEP[3])
-    header = struct.pack(">IIBBBBB", 5, 6, 16, 2, 0, 0, 0)
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    (tmp_path / "own" / "003.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    found = of_all(load(own))
-    assert "003.png has 16 bits in colour, of which the upper 8 are read" in capfd.readouterr().err
-    np.testing.assert_allclose(found[3, 0, ..., 0], DEEP[3] / 257, atol=1)
-
-
-# --- other sizes
-
-
-def test_images_of_other_sizes_are_resized_where_that_is_asked_for(tmp_path):
-    own = tmp_path / "own"
-    sizes = [(40, 60), (90, 30), (24, 24), (33, 71)] * 5  # height, width
-    images = [RANDOM.integers(0, 256, size, np.uint8) for size in sizes]
-    paint(own, images)
-    with pytest.raises(DataError, match=r"bring all images to one size, by --data.resize 64 .*--data.patches 64"):
+@pytest.mark.parametrize("how", ["a long text", "a bomb", "other bytes"])
+def test_whatever_is_wrong_in_a_file_is_told_with_its_name(tmp_path, how):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", how)
+    with pytest.raises(DataError, match=r"007.png (cannot be decoded|is not a PNG)"):
         load(str(own))
-    data = load(str(own), resize=24)
-    expected = [ImageOps.fit(Image.fromarray(image), (24, 24), Image.Resampling.LANCZOS) for image in images]
-    np.testing.assert_array_equal(of_all(data)[:, 0, ..., 0], np.stack(expected))
-    np.testing.assert_array_equal(of_all(data)[2, 0, ..., 0], images[2])  # of that size already
-    # the middle square: of a wide image that is bright at both ends nothing bright is left
-    wide = np.full((10, 50), 255, np.uint8)
-    wide[:, 18:32] = 9
-    assert np.all(load(paint(tmp_path / "wide", [wide] * 20), resize=8).train.examples == 9)
+    assert not list((tmp_path / "prepared").rglob("*.npy"))
 
 
-def test_deep_images_are_resized_too_and_stay_between_zero_and_one(tmp_path):
-    steps = np.zeros((20, 16, 16), np.uint16)
-    steps[:, :, 8:] = 65535
-    found = load(paint(tmp_path / "own", steps), resize=12).train.examples
-    assert found.shape == (16, 12, 12, 1)
-    assert found.min() == 0
-    assert found.max() == 1
-    assert found.mean() == pytest.approx(0.5, abs=1e-3)
-
-
-def test_patches_tile_their_image_and_lie_in_its_part_with_its_class(tmp_path):
-    own = tmp_path / "own"
-    for kind, count in (("bird", 12), ("cat", 8)):
-        paint(own / kind, [np.full((9, 13), 10 * (kind == "cat") + n, np.uint8) for n in range(count)])
-    data = load(str(own), patches=4)  # two by three of them, and a rest
-    assert data.train.examples.shape == (16 * 6, 4, 4, 1)
-    parts = [{int(value) for value in split.examples[:, 0, 0, 0]} for split in (data.train, data.valid, data.test)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 18  # of the twenty, two of either class look alike
-    for split in (data.train, data.valid, data.test):
-        assert np.all((split.examples[:, 0, 0, 0] >= 12) <= (split.labels == 1))
-        assert len(split.labels) == len(split.examples)
-    one = RANDOM.integers(0, 256, (9, 13), np.uint8)
-    found = of_all(load(paint(tmp_path / "one", [one] * 20), patches=4), each=6)[0, ..., 0]
-    np.testing.assert_array_equal(
-        np.concatenate([np.concatenate(list(row), axis=1) for row in (found[:3], found[3:])]), one[:8, :12]
+def test_at_the_command_line_a_bad_file_is_one_sentence(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    damaged(own / "007.png", "a long text")
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxvae", "data", str(own)], cwd=REPOSITORY, capture_output=True, text=True
     )
-    with pytest.raises(DataError, match=r"13x9, smaller than a patch of 10: give smaller --data.patches"):
-        load(str(own), patches=10)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert f"error: {own / '007.png'} cannot be decoded" in done.stderr
 
 
-def test_other_wishes_make_other_arrays_and_the_same_ones_are_decoded_once(tmp_path):
-    own = paint(tmp_path / "own", [RANDOM.integers(0, 256, (16, 16), np.uint8) for _ in range(20)])
-    first = load(own, resize=8).train.examples
-    kept = sorted((tmp_path / "prepared").rglob("*.npy"))
-    np.testing.assert_array_equal(load(own, resize=8).train.examples, first)
-    assert sorted((tmp_path / "prepared").rglob("*.npy")) == kept
-    assert load(own, resize=4).train.examples.shape[1:] == (4, 4, 1)
-    assert load(own).train.examples.shape[1:] == (16, 16, 1)
+def test_an_archive_with_damaged_bytes_is_told_with_its_name(tmp_path):
+    place = tmp_path / "own.npz"
+    np.savez_compressed(place, images=IMAGES)
+    content = place.read_bytes()
+    for first in range(60, len(content) - 200, 97):
+        place.write_bytes(content[:first] + b"\xff\x00\xff\x00" + content[first + 4 :])
+        with pytest.raises(DataError, match=r"own.npz (cannot be read|holds)"):
+            load(str(place))
 
 
-def test_the_options_are_in_the_protocol_and_are_for_folders_alone(tmp_path):
-    own = paint(tmp_path / "own", [RANDOM.integers(0, 256, (16, 12), np.uint8) for _ in range(20)])
-    config = plain.Config(data=Images(own, resize=8, patches=4))
-    assert load_images(config).train.examples.shape == (64, 4, 4, 1)
-    said = protocol_of(config)
-    assert (said["resize"], said["patches"], "alpha" in said) == (8, 4, False)
-    with pytest.raises(DataError, match=r"--data.resize 8 is for a folder of images, and digits is none"):
-        load_images(replace(config, data=Images("digits", resize=8)))
+# --- no picture is missed without a word
+
+
+def test_images_of_every_form_are_read(tmp_path, capfd):
+    own = tmp_path / "own"
+    forms = [".png", ".webp", ".TIFF", ".tif", ".bmp", ".gif", ".pgm"]
+    for suffix in forms:
+        paint(own / suffix[1:].lower(), IMAGES[:3], suffix, **({"lossless": True} if suffix == ".webp" else {}))
+    data = load(str(own))
+    images, labels = of_all(data), np.concatenate([data.train.labels, data.valid.labels, data.test.labels])
+    assert sorted(labels) == sorted([*range(7)] * 3)
+    for image in images:
+        assert any(np.array_equal(image, np.repeat(one[..., None], 3, axis=2)) for one in IMAGES[:3])
+    assert "note" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (["cats/a.heic", "cats/b.HEIC"], r"holds cats/a.heic and 1 more such, which cannot be read here"),
+        (["cats/black/a.png"], r"cats/black holds images below .*cats, where a class is one folder"),
+        (["dogs/old/rex/a.png"], r"dogs/old holds images below .*dogs"),
+    ],
+)
+def test_pictures_that_would_be_missed_are_refused(tmp_path, files, sentence):
+    own = paint(tmp_path / "own" / "cats", IMAGES[:20]).parent
+    paint(own / "dogs", IMAGES[20:])
+    for file in files:
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(IMAGES[0]).save(own / file, "PNG")
+    with pytest.raises(DataError, match=sentence):
+        load(str(own))
+
+
+def test_several_pictures_in_one_file_are_refused(tmp_path):
+    own = paint(tmp_path / "own", IMAGES[:10])
+    pages = [Image.fromarray(image) for image in IMAGES[:3]]
+    pages[0].save(own / "pages.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=r"pages.tif holds 3 pictures"):
+        load(str(own))
+
+
+def test_other_files_are_passed_over_and_named_and_hidden_ones_are_not(tmp_path, capfd):
+    own = paint(tmp_path / "own", IMAGES[:20])
+    for name in (".DS_Store", ".thumbnails/a.heic", "labels.csv", "readme.txt"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_text("")
+    assert load(str(own)).train.size == 16
+    assert f"note: {own} holds labels.csv and 1 more such, passed over as no image" in capfd.readouterr().err
