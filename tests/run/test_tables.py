@@ -1,6 +1,7 @@
 """Tables as people have them: what is read of a file or a DataFrame, what is refused, and what is given back."""
 
 import csv
+import gzip
 import json
 
 import jax
@@ -225,6 +226,15 @@ def test_a_table_is_read_with_and_without_names(tmp_path):
     assert (text.names, text.headed) == (["column 1", "column 2"], False)
     np.testing.assert_array_equal(np.stack(table_of(text).columns, axis=1), [[1, 2], [3, 4]])
     assert read_text(tmp_path / "t.csv", header="yes").names == ["1", "2"]
+
+
+def test_a_packed_table_is_read_as_the_table(tmp_path):
+    path = written(tmp_path / "people.csv")
+    (tmp_path / "people.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert read_text(tmp_path / "people.csv.gz")._replace(path=path) == read_text(path)
+    (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(path.read_bytes())[:100])
+    with pytest.raises(DataError, match="cut.csv.gz cannot be read"):
+        read_text(tmp_path / "cut.csv.gz")
 
 
 def test_words_for_missing_cells_can_be_chosen(tmp_path):
