@@ -133,7 +133,9 @@ def _of_seed(table: Table, schema: Schema, name: str, options: Options, seed: in
 
 
 def _without(column: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    return np.where(gone, None if column.dtype == object else np.nan, column)
+    left = column.copy()
+    left[gone] = None if column.dtype == object else np.nan
+    return left
 
 
 def _by_vae(rows: Rows, schema: Schema, options: Options, seed: int) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ library's own. Cells are taken to be missing at random: whether one is missing d
 Source: Mattei & Frellsen, "MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets" (2019).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -159,7 +159,7 @@ def multiply_imputed(
     chosen = jax.random.categorical(key_chosen, log_weights, shape=(num_draws,))
     drawn_codes = jax.tree.map(lambda leaf: leaf[chosen], zs)
 
-    def draw(key: Key, z: Any) -> Mapping[str, Array]:
+    def draw(key: Key, z: Any) -> dict[str, Array]:
         drawn = model.likelihood(params, z).sample(key).values
         return {name: jnp.where(row.mask[name], row.values[name], drawn[name]) for name in drawn}
 

@@ -12,9 +12,8 @@ import tyro
 
 from jaxvae.questions.parts.examined import Mean, at_least, mean_and_error, open_examined
 from jaxvae.questions.parts.table_baselines import IMPUTERS, imputed_by, simple_density
-from jaxvae.recipes.table import errors_of, hidden_of, table_of
+from jaxvae.recipes.table import errors_of, hidden_of, rows_of, table_of
 from jaxvae.run import RunError, table_rows
-from jaxvae.run.data import Split
 from jaxvae.run.data.schema import Rows, Schema, from_facts
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.recipe import Measured
@@ -73,7 +72,7 @@ def main(options: Options) -> None:
     )
     print(f"{table.text.path}: {answers.filled:,} missing cells filled in; the tables are in {place}")
 
-    train, test = _rows(dataset.train), _rows(dataset.test)
+    train, test = rows_of(dataset.train), rows_of(dataset.test)
     numbers, rows = _compared(run, schema, train, test, options)
     density, density_rows, baseline = _densities(run, schema, train, test, options)
     page = section.add(
@@ -98,11 +97,6 @@ def main(options: Options) -> None:
     for name, value in rows + density_rows:
         print(f"  {name}: {value}")
     print(f"report: {page}")
-
-
-def _rows(split: Split) -> Rows:
-    values, mask = ({block: np.asarray(cells) for block, cells in part.items()} for part in split.examples)
-    return values, mask
 
 
 def _compared(

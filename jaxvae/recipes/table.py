@@ -101,9 +101,16 @@ def table_of(data: Table, path: Path | None = None, schema: Schema | None = None
     Returns:
         The table.
     """
-    how = {"missing": data.missing, "decimal": data.decimal, "header": data.header}
-    given = Path(data.name) if path is None else path
-    return own_table(given, classes=data.classes, counts=data.counts, leave_out=data.drop, schema=schema, **how)
+    return own_table(
+        Path(data.name) if path is None else path,
+        classes=data.classes,
+        counts=data.counts,
+        leave_out=data.drop,
+        missing=data.missing,
+        decimal=data.decimal,
+        header=data.header,
+        schema=schema,
+    )
 
 
 def load(config: Config) -> Dataset:
@@ -185,13 +192,19 @@ def measure(
     asked_of = config.imputation
     if not asked_of.hidden:
         return found
-    rows = tuple({block: np.asarray(cells) for block, cells in part.items()} for part in test.examples)
+    rows = rows_of(test)
     seen, hidden = hidden_of(rows, asked_of.hidden)
     guess = table_rows.by_rows(
         partial(table_rows.expected, num_samples=asked_of.num_samples), model, params, seen, table_rows.seeds_of(seen)
     )
     how = {"hidden": f"{asked_of.hidden:g} of the observed test cells, at random", "imputation_k": asked_of.num_samples}
     return found | {name: one._replace(said=how) for name, one in errors_of(rows, hidden, guess).items()}
+
+
+def rows_of(split: Split) -> Rows:
+    """The values and the mask of a split's rows, block -> [N, n]."""
+    values, mask = ({block: np.asarray(cells) for block, cells in part.items()} for part in split.examples)
+    return values, mask
 
 
 def hidden_of(rows: Rows, share: float, seed: int = 0) -> tuple[Rows, dict[str, np.ndarray]]:
@@ -236,7 +249,7 @@ def draw(config: Config, schema: Schema, model: VAE, place: Path, params: Params
     )
     figures.columns(place / "columns.png", table, answers.samples)
     figures.codes(place / "codes.png", answers.codes, answers.log_densities)
-    rows = tuple({block: np.asarray(cells) for block, cells in part.items()} for part in dataset.test.examples)
+    rows = rows_of(dataset.test)
     seen, hidden = hidden_of(rows, settings.hidden or 0.5)
     guess = table_rows.by_rows(
         partial(table_rows.expected, num_samples=settings.num_samples), model, params, seen, table_rows.seeds_of(seen)

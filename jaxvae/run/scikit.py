@@ -301,8 +301,15 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _schema_of(self, table: Table) -> Schema:
         """What the columns hold; zeros and ones are not standardised, and whole numbers are numbers like others."""
-        asked = {name: [str(column) for column in getattr(self, name)] for name in ("classes", "counts")}
-        made = schema_of(table, np.arange(table.size), "X", **asked, two_values=False, keep_constant=True)
+        made = schema_of(
+            table,
+            np.arange(table.size),
+            "X",
+            classes=list(map(str, self.classes)),
+            counts=list(map(str, self.counts)),
+            two_values=False,
+            keep_constant=True,
+        )
         as_they_are: dict[str, Any] = {"mean": 0.0, "scale": 1.0} if self.likelihood == "bernoulli" else {}
         return Schema(tuple(c._replace(whole=False, **(as_they_are if c.kind == NUMBER else {})) for c in made.columns))
 

@@ -134,7 +134,7 @@ def test_images_of_other_sizes_are_resized_where_that_is_asked_for(tmp_path):
     np.testing.assert_array_equal(of_all(data)[2, 0, ..., 0], images[2])  # of that size already
     # the middle square: of a wide image that is bright at both ends nothing bright is left
     wide = np.full((10, 50), 255, np.uint8)
-    wide[:, 18:32] = 9
+    wide[:, 15:35] = 9
     assert np.all(load(paint(tmp_path / "wide", [wide] * 20), resize=8).train.examples == 9)
 
 
@@ -151,13 +151,13 @@ def test_deep_images_are_resized_too_and_stay_between_zero_and_one(tmp_path):
 def test_patches_tile_their_image_and_lie_in_its_part_with_its_class(tmp_path):
     own = tmp_path / "own"
     for kind, count in (("bird", 12), ("cat", 8)):
-        paint(own / kind, [np.full((9, 13), 10 * (kind == "cat") + n, np.uint8) for n in range(count)])
+        paint(own / kind, [np.full((9, 13), 20 * (kind == "cat") + n, np.uint8) for n in range(count)])
     data = load(str(own), patches=4)  # two by three of them, and a rest
     assert data.train.examples.shape == (16 * 6, 4, 4, 1)
     parts = [{int(value) for value in split.examples[:, 0, 0, 0]} for split in (data.train, data.valid, data.test)]
-    assert sum(map(len, parts)) == len(set.union(*parts)) == 18  # of the twenty, two of either class look alike
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 20
     for split in (data.train, data.valid, data.test):
-        assert np.all((split.examples[:, 0, 0, 0] >= 12) <= (split.labels == 1))
+        assert np.all((split.examples[:, 0, 0, 0] >= 20) == (split.labels == 1))
         assert len(split.labels) == len(split.examples)
     one = RANDOM.integers(0, 256, (9, 13), np.uint8)
     found = of_all(load(paint(tmp_path / "one", [one] * 20), patches=4), each=6)[0, ..., 0]

@@ -20,8 +20,9 @@ IMPUTERS: dict[str, Callable[[int], object]] = {
 def imputed_by(name: str, train: Rows, rows: Rows, schema: Schema, seed: int = 0) -> dict[str, np.ndarray]:
     """Rows as an imputer of scikit-learn fills them in.
 
-    Numbers are standardised, counts are ln(1 + count), and a class is a vector of zeros and a one, of which the largest
-    entry tells the class that is filled in; with means that is the commonest.
+    Numbers are standardised, counts are ln(1 + count). A class is a vector of zeros and a one for all classes but the
+    last, whose entry is what is left of one: a regression on vectors that sum to one would look at nothing else. The
+    largest entry tells the class that is filled in; with means that is the commonest.
 
     Args:
         name: of `IMPUTERS`.
@@ -43,7 +44,8 @@ def imputed_by(name: str, train: Rows, rows: Rows, schema: Schema, seed: int = 0
     if counts:
         found["counts"] = np.expm1(filled[:, numbers : numbers + counts])
     if schema.sizes:
-        vectors = np.split(filled[:, numbers + counts :], np.cumsum(schema.sizes)[:-1], axis=1)
+        firsts = np.split(filled[:, numbers + counts :], np.cumsum(np.subtract(schema.sizes, 1))[:-1], axis=1)
+        vectors = [np.column_stack([first, 1 - first.sum(axis=1)]) for first in firsts]
         most = max(schema.sizes)
         padded = [np.pad(v, ((0, 0), (0, most - v.shape[1])), constant_values=-np.inf) for v in vectors]
         found["classes"] = np.stack(padded, axis=1)
@@ -59,7 +61,7 @@ def _matrix(rows: Rows, schema: Schema) -> np.ndarray:
     if "counts" in values:
         parts.append(np.where(mask["counts"], np.log1p(values["counts"]), np.nan))
     for index, size in enumerate(schema.sizes):
-        vectors = np.eye(size)[values["classes"][:, index]]
+        vectors = np.eye(size)[values["classes"][:, index], : size - 1]
         parts.append(np.where(mask["classes"][:, index, None], vectors, np.nan))
     return np.concatenate(parts, axis=1).astype(np.float64)
 

@@ -1,6 +1,7 @@
 """A table from a text file: its cells as they stand, and its columns as numbers or words, refused by row and column."""
 
 import csv
+import gzip
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -46,7 +47,7 @@ class Table(NamedTuple):
 
 
 def read_text(path: Path, *, header: str = "auto") -> Text:
-    """Read the cells of a .csv file.
+    """Read the cells of a .csv file, or of one packed by gzip (.csv.gz).
 
     Cells are parted by tabs, by semicolons or by commas, whichever of them the first line has, in this order. Empty
     lines are left out.
@@ -63,15 +64,16 @@ def read_text(path: Path, *, header: str = "auto") -> Text:
         DataError: the file cannot be read, holds no rows, or rows of different lengths.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        packed = path.suffix.lower() == ".gz"
+        with (gzip.open if packed else open)(path, "rt", newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             bare = re.sub('"[^"]*"', "", first)
             delimiter = next((mark for mark in DELIMITERS if mark in bare), ",")
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter)
             rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is no table in a text file ({error}): save it as CSV in UTF-8.") from None
     if not rows:

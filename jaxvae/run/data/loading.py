@@ -74,6 +74,10 @@ def load(
         from jaxvae.run.data.pictures import Wanted
 
         dataset = own_images(Path(name).expanduser(), split, place, Wanted(alpha, resize, patches))
+    elif Path(name).suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise DataError(
+            f"{name} is a text file, and images are wanted: a kind of its own is made of tables (jaxvae --help)."
+        )
     elif Path(name).expanduser().is_file():
         from jaxvae.run.data.own_arrays import own_arrays
 

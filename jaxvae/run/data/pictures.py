@@ -61,8 +61,8 @@ def seen(file: Path, wanted: Wanted) -> Seen:
         clear = image.mode in CLEAR or "transparency" in image.info
         if clear and wanted.alpha is None:
             raise DataError(
-                f"{file} is transparent ({image.mode}): say what lies behind it by --data.alpha white or black, or take "
-                "its colours alone by --data.alpha drop."
+                f"{file} is transparent ({image.mode}): say what lies behind it by --data.alpha white or black, or "
+                "take its colours alone by --data.alpha drop."
             )
         if image.mode not in GREY | COLOUR | DEEP | CLEAR or (clear and image.mode in DEEP):
             raise DataError(f"{file} is of the kind {image.mode}: save it as grey or RGB, of 8 or 16 bits.")

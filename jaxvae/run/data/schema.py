@@ -249,7 +249,7 @@ def _encoded(
     if expected.kind == CLASS:
         number = {level: index for index, level in enumerate(expected.levels)}
         encoded = np.zeros(len(column), np.int32)
-        for row in np.flatnonzero(observed):
+        for row in np.flatnonzero(observed).tolist():
             level = column[row] if column.dtype == object else float(column[row])
             if level not in number:
                 known = ", ".join(map(repr, expected.levels[:8])) + (", ..." if len(expected.levels) > 8 else "")
