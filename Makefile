@@ -1,10 +1,10 @@
-# make train | make test | make test-slow | make stress | make combinations | make check | make clean
+# make train | make test | make test-slow | make stress | make combinations | make mutants | make check | make clean
 # The environment is made in .venv by the first target that needs it, and made again when pyproject.toml changes.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow stress combinations check clean
+.PHONY: train test test-slow stress combinations mutants check clean
 .DELETE_ON_ERROR:
 
 train: $(VENV)/.ready
@@ -21,6 +21,9 @@ stress: $(VENV)/.ready-dev
 
 combinations: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m combinations --dist load tests/run/test_triples.py
+
+mutants: $(VENV)/.ready-dev
+	PYTHONPATH=tests $(BIN)/python -m mutants --jobs 2
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

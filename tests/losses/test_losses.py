@@ -105,6 +105,15 @@ def test_two_bounds_cost_one_evaluation():
     assert operations(loss) < 1.3 * operations(single)
 
 
+def test_a_dream_teaches_the_encoder_alone():
+    """A Gaussian's draws have a path, and the dreamer must not learn by it to dream what is easily read."""
+    loss = losses.wake_sleep(linear.linear_vae(latent=2, draw=score_function), num_samples=2)
+    keys = jax.random.split(jax.random.key(0), len(XS))
+    gradient = jax.jit(jax.grad(lambda p: loss(keys, p, (), XS, STEP)[1][1]["dream"]))(parameters())
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient["decoder"]))
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient["encoder"]))
+
+
 def learned_prior_vae(**parts):
     prior = Prior(lambda key, x: {}, lambda params, posterior: Normal(**params))
 
