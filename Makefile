@@ -26,6 +26,9 @@ stress: $(VENV)/.ready-dev
 combinations: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m combinations --dist load tests/run/test_triples.py
 
+mutants: $(VENV)/.ready-dev
+	PYTHONPATH=tests $(BIN)/python -m mutants --jobs 2
+
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 

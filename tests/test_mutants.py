@@ -21,7 +21,7 @@ def test_a_fault_can_be_planted(fault):
 @of_each
 def test_its_tests_are_there(fault):
     for catcher in fault.catchers:
-        file, _, name = catcher.partition("::")
+        file, _, name = catcher.partition("[")[0].partition("::")
         functions = {node.name for node in ast.parse((ROOT / file).read_text()).body if hasattr(node, "name")}
         assert not name or name in functions, f"{file} has no {name}"
         assert any(function.startswith("test_") for function in functions), f"{file} has no tests"

@@ -143,7 +143,7 @@ def test_the_gradient_to_the_encoder_by_hand():
     encodings = flat + np.asarray(shift)[None]
     taken = table[np.square(encodings[:, None] - table[None]).sum(axis=-1).argmin(axis=1)]
     expected = (taken - flat + 0.5 * (encodings - taken)).sum(axis=0) / BATCH
-    np.testing.assert_allclose(jax.grad(of)(shift), expected, rtol=1e-4)
+    np.testing.assert_allclose(jax.jit(jax.grad(of))(shift), expected, rtol=1e-4)
 
 
 @pytest.mark.slow

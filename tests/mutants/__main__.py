@@ -33,12 +33,12 @@ def table(faults: list[Fault], verdicts: dict[str, Verdict]) -> str:
 def main() -> int:
     """The table of all faults; 1 where one of them is not caught."""
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="NAME", help="the faults with this in their name or file")
+    parser.add_argument("--only", metavar="NAME", nargs="+", default=[""], help="those with one of these words in them")
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time, each in a copy of its own (1)")
     options = parser.parse_args()
-    faults = [fault for fault in FAULTS if options.only is None or options.only in f"{fault.name} {fault.file}"]
+    faults = [fault for fault in FAULTS if any(words in f"{fault.name} ({fault.file})" for words in options.only)]
     if not faults:
-        parser.error(f"no fault has {options.only!r} in its name or file")
+        parser.error(f"no fault has {' or '.join(options.only)} in its name or file")
     if options.jobs < 1:
         parser.error(f"--jobs {options.jobs}: at least one fault at a time")
     began, verdicts = time.monotonic(), {}

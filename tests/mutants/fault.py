@@ -11,7 +11,7 @@ class Fault(NamedTuple):
     file: str  # below jaxvae/
     source: str  # as it stands there, exactly once
     replacement: str  # as it stands there wrongly
-    tests: str  # below tests/: files, or tests of them by `::`, with spaces between
+    tests: str  # below tests/: files, or tests of them by `::`, with " + " between
 
     @property
     def path(self) -> str:
@@ -21,7 +21,7 @@ class Fault(NamedTuple):
     @property
     def catchers(self) -> list[str]:
         """The tests, from the root of the repository."""
-        return [f"tests/{test}" for test in self.tests.split()]
+        return [f"tests/{test}" for test in self.tests.split(" + ")]
 
 
 def planted(fault: Fault, text: str) -> str:
