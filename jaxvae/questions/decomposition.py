@@ -134,7 +134,7 @@ def _numbers(
     }
     numbers["active_units"] = {"value": int(active.sum()), "of": int(active.size)}
     rows = [
-        [name, f"{float(value):.2f}", "" if error is None else f"{float(error):.2f}"]
+        [name, f"{float(value):.2f}".replace("-", "−"), "" if error is None else f"{float(error):.2f}"]
         for name, (value, error) in measured.items()
     ]
     return numbers, rows

@@ -13,7 +13,16 @@ from matplotlib.ticker import NullLocator
 
 from jaxvae import evaluation
 from jaxvae.evaluation import annealed, importance
-from jaxvae.questions.parts.examined import REALS, Mean, at_least, each_of, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import (
+    REALS,
+    Mean,
+    at_least,
+    each_of,
+    mean_and_error,
+    open_examined,
+    progress,
+    seen,
+)
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
@@ -58,11 +67,17 @@ def main(options: Options) -> None:
     key_weights, key_naive, key_annealed, key_simulated = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 
-    by_k = {k: each_of(partial(_bound, run, k), key_weights, xs, f"bound, k = {k}") for k in ks}
-    naive = {k: each_of(partial(_naive, run, k), key_naive, xs, f"naive Monte Carlo, k = {k}") for k in ks}
-    estimate = each_of(partial(_estimate, run, options.num_samples), key_weights, xs, "weights")
-    lower = each_of(partial(_annealed, run, options), key_annealed, xs, "annealing, test images")
-    simulated = each_of(partial(_bidirectional, run, options), key_simulated, xs, "annealing, both sides")
+    with progress(2 * len(ks) + 2, len(xs)) as bar:
+
+        def each(function: Any, key: Key, label: str) -> Any:
+            return each_of(function, key, xs, label, bar=bar)
+
+        estimate = each(partial(_estimate, run, options.num_samples), key_weights, f"bound, k = {ks[-1]:,}")
+        by_k = {k: each(partial(_bound, run, k), key_weights, f"bound, k = {k:,}") for k in ks[:-1]}
+        by_k[ks[-1]] = estimate.log_likelihood  # the same draws in the figure and the table
+        naive = {k: each(partial(_naive, run, k), key_naive, f"naive Monte Carlo, k = {k:,}") for k in ks}
+        lower = each(partial(_annealed, run, options), key_annealed, "annealing, test images")
+        simulated = each(partial(_bidirectional, run, options), key_simulated, "annealing, both sides")
 
     sentence = importance.trust_sentence(estimate)
     gap = mean_and_error(simulated.gap)

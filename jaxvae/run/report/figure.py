@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from jaxvae.run.figures.vector import DRAWN
 from jaxvae.run.report.words import label
 
 UNSAFE = re.compile(
@@ -67,5 +68,5 @@ def _vector(file: Path, alt: str, parts: list[list[float]], aspect: float) -> st
     pieces = ""
     for left, top, across, down in parts:
         box = f"{left * wide:.1f} {top * high:.1f} {across * wide:.1f} {down * high:.1f}"
-        pieces += f'<svg viewBox="{box}" aria-hidden="true"><use href="#{escape(file.stem)}"/></svg>'
+        pieces += f'<svg viewBox="{box}" aria-hidden="true"><use href="#{DRAWN}{escape(file.stem)}"/></svg>'
     return whole + (f'<div class="parts">{pieces}</div>' if pieces else "")
