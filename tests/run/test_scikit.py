@@ -251,6 +251,7 @@ def test_the_command_writes_its_tables(table_results):
         "samples.csv",
         "scores.csv",
         "table.png",
+        "table.svg",
     ]
     codes, scores = read_table(options.folder / "codes.csv"), read_table(options.folder / "scores.csv")
     assert codes.columns == ["line", "z1", "z2"]

@@ -52,7 +52,7 @@ def reconstructions(path: Path, originals: np.ndarray, means: np.ndarray, *, gre
         >>> folder = Path(tempfile.mkdtemp())
         >>> reconstructions(folder / "reconstructions.png", np.zeros((4, 8, 8, 1)), np.ones((4, 8, 8, 1)))
         >>> sorted(file.name for file in folder.iterdir())
-        ['captions.json', 'reconstructions.png']
+        ['captions.json', 'reconstructions.png', 'reconstructions.svg']
     """
     if np.shape(originals) != np.shape(means):
         raise ValueError(
