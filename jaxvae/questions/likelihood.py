@@ -26,6 +26,7 @@ from jaxvae.questions.parts.examined import (
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
+from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -135,7 +136,7 @@ def main(options: Options) -> None:
         figures=[figure.name],
     )
     print("\n".join(f"{name:<38} {kind:<30} {value}" for name, kind, value in rows))
-    print(f"{sentence}\nreport: {report}")
+    print(f"{with_minus(sentence)}\nreport: {report}")
 
 
 def _bound(run: Run, k: int, key: Key, x: Array) -> Array:
@@ -209,9 +210,9 @@ def _draw(
     )
     if np.any(simulated.gap < 0):
         caption += " Orange: an image whose two bounds have crossed by chance."
-    with page(path, "log p(x), bracketed", caption, width=WIDE, height=560) as place:
+    with page(path, "log p(x), bracketed", caption, width=WIDE, height=594) as place:
         full = WIDE - 2 * MARGIN
-        axes = place(110, 40, 760, 440)
+        axes = place(110, 74, 760, 440)
         for values, name, colour in ((by_k, "importance sampling", BLUE), (naive, "naive Monte Carlo", ORANGE)):
             means = [np.mean(v) for v in values.values()]
             axes.plot(list(values), means, "o-", color=colour, label=f"{name}  {means[-1]:.2f}".replace("-", "−"))
@@ -221,8 +222,8 @@ def _draw(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("k, the number of draws")
         axes.set_ylabel("log p(x) (nats)")
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3, borderaxespad=0)
-        axes = place(990, 40, full - 990, 440)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, borderaxespad=0)
+        axes = place(990, 74, full - 990, 440)
         half_gap = np.sort(simulated.gap) / 2
         axes.vlines(np.arange(len(half_gap)), -half_gap, half_gap, color=np.where(half_gap < 0, ORANGE, GREEN), lw=5)
         axes.set_ylim(-max(1.2 * np.abs(half_gap).max(), 0.1), max(1.2 * np.abs(half_gap).max(), 0.1))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.run.report.style import STYLE
-from jaxvae.run.report.words import flat, label, text_of
+from jaxvae.run.report.words import flat, label, text_of, with_minus
 
 BRIEF = ("dataset", "split", "binarisation", "likelihood")  # of a protocol, what is said while it is folded
 
@@ -100,13 +100,13 @@ def html_table(columns: list[str], rows: list[list[Any]]) -> str:
     every = [[row[i] for row in rows if i < len(row)] for i in range(width)]
     kinds = [' class="number"' if any(map(_counts, column)) and all(map(_fits, column)) else "" for column in every]
     head = "".join(
-        f'<th scope="col"{kind}>{escape(_cell(column))}</th>' for kind, column in zip(kinds, columns, strict=False)
+        f'<th scope="col"{kind}>{escape(with_minus(column))}</th>' for kind, column in zip(kinds, columns, strict=False)
     )
     body = ""
     for row in rows:
-        cells = [f"<td{kind}>{escape(_cell(v))}</td>" for kind, v in zip(kinds, row, strict=False)]
+        cells = [f"<td{kind}>{escape(with_minus(text_of(v)))}</td>" for kind, v in zip(kinds, row, strict=False)]
         if cells and not kinds[0]:
-            cells[0] = f'<th scope="row">{escape(_cell(row[0]))}</th>'
+            cells[0] = f'<th scope="row">{escape(with_minus(text_of(row[0])))}</th>'
         body += f"<tr>{''.join(cells)}</tr>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
@@ -122,11 +122,6 @@ def _counts(value: Any) -> bool:
 def _fits(value: Any) -> bool:
     """Whether a cell may stand in a column of numbers: one, or none."""
     return value in (None, "", "–") or _counts(value) or not isinstance(value, str)
-
-
-def _cell(value: Any) -> str:
-    """A cell's text, with the true minus sign before a number or a logarithm."""
-    return re.sub(r"(?<![\w.])-(?=[\d.∞]|log\b)", "−", text_of(value))
 
 
 def how(config: dict[str, Any], metrics: Path, *, watch: str = "") -> str:
