@@ -205,7 +205,7 @@ def _draw(
     path: Path, by_k: dict[int, np.ndarray], naive: dict[int, np.ndarray], lower: np.ndarray, simulated: Any
 ) -> None:
     caption = (
-        f"Left: means over test images. {compared(by_k, naive, lower)} Right: for images simulated from the model, log "
+        f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated from the model, log "
         "p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
     )
     if np.any(simulated.gap < 0):

@@ -80,6 +80,7 @@ def open_examined(
             data than it was begun on.
         DataError: the data cannot be read.
     """
+    print(f"opening {folder}", flush=True)  # a word before what takes seconds
     run = open_run(folder)
     if run.kind.name not in kinds:
         raise RunError(

@@ -139,7 +139,8 @@ def how(config: dict[str, Any], metrics: Path, *, watch: str = "") -> str:
     if command := config.get("command"):
         parts.append(f"<pre>{escape(' '.join(command) if isinstance(command, list) else str(command))}</pre>")
     if watch:
-        parts.append(f'<p class="quiet">Its curves, pictures and options in TensorBoard:</p><pre>{escape(watch)}</pre>')
+        parts.append('<p class="quiet">Its curves, pictures and options in TensorBoard (pip install tensorboard):</p>')
+        parts.append(f"<pre>{escape(watch)}</pre>")
     settings = [(key, value) for key, value in flat(config) if key not in ("command", "description")]
     rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(str(v))}</td></tr>' for k, v in settings)
     parts.append(f'<details><summary>Configuration, {len(settings)} values</summary><div class="scroll">')
