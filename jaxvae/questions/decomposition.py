@@ -134,7 +134,7 @@ def _numbers(
     }
     numbers["active_units"] = {"value": int(active.sum()), "of": int(active.size)}
     rows = [
-        [name, f"{float(value):.2f}", "" if error is None else f"{float(error):.2f}"]
+        [name, f"{float(value):.2f}".replace("-", "−"), "" if error is None else f"{float(error):.2f}"]
         for name, (value, error) in measured.items()
     ]
     return numbers, rows
@@ -142,8 +142,8 @@ def _numbers(
 
 def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split: gaps.InferenceGap) -> None:
     caption = (
-        "Left: how far each latent dimension is from the prior, and whether it moves with x (blue) or is dead (grey). "
-        "Middle: the average KL in its parts. Right: the inference gap of each test image, sorted; a tall orange part "
+        "First: how far each latent dimension is from the prior, and whether it moves with x (blue) or is dead (grey). "
+        "Second: the average KL in its parts. Third: the inference gap of each test image, sorted; a tall orange part "
         "asks for a better encoder, a tall blue one for a richer posterior."
     )
     with page(path, "What the bound is made of", caption, width=WIDE, height=540) as place:

@@ -17,11 +17,20 @@ from matplotlib.ticker import NullLocator
 
 from jaxvae import evaluation
 from jaxvae.evaluation import annealed, importance
-from jaxvae.questions.parts.examined import Mean, at_least, each_of, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import (
+    Mean,
+    at_least,
+    each_of,
+    mean_and_error,
+    open_examined,
+    progress,
+    seen,
+)
 from jaxvae.run.choice import named
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
+from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -65,13 +74,20 @@ def main(options: Options) -> None:
     key_weights, key_naive, key_annealed, key_simulated = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 
-    by_k = {k: each_of(partial(_bound, run, k), key_weights, xs, f"bound, k = {k}") for k in ks}
-    naive = {k: each_of(partial(_naive, run, k), key_naive, xs, f"naive Monte Carlo, k = {k}") for k in ks}
-    estimate = each_of(partial(_estimate, run, options.num_samples), key_weights, xs, "weights")
-    lower, simulated = None, None
-    if "reals" in run.config.model.posterior.has:
-        lower = each_of(partial(_annealed, run, options), key_annealed, xs, "annealing, test images")
-        simulated = each_of(partial(_bidirectional, run, options), key_simulated, xs, "annealing, both sides")
+    bracketed = "reals" in run.config.model.posterior.has
+    with progress(2 * len(ks) + 2 * bracketed, len(xs)) as bar:
+
+        def each(function: Any, key: Key, label: str) -> Any:
+            return each_of(function, key, xs, label, bar=bar)
+
+        estimate = each(partial(_estimate, run, options.num_samples), key_weights, f"bound, k = {ks[-1]:,}")
+        by_k = {k: each(partial(_bound, run, k), key_weights, f"bound, k = {k:,}") for k in ks[:-1]}
+        by_k[ks[-1]] = estimate.log_likelihood  # the same draws in the figure and the table
+        naive = {k: each(partial(_naive, run, k), key_naive, f"naive Monte Carlo, k = {k:,}") for k in ks}
+        lower, simulated = None, None
+        if bracketed:
+            lower = each(partial(_annealed, run, options), key_annealed, "annealing, test images")
+            simulated = each(partial(_bidirectional, run, options), key_simulated, "annealing, both sides")
 
     sentence = importance.trust_sentence(estimate)
     numbers = {
@@ -135,7 +151,7 @@ def main(options: Options) -> None:
         figures=[figure.name],
     )
     print("\n".join(f"{name:<38} {kind:<30} {value}" for name, kind, value in rows))
-    print(f"{sentence}\nreport: {report}")
+    print(f"{with_minus(sentence)}\nreport: {report}")
 
 
 def _bound(run: Run, k: int, key: Key, x: Array) -> Array:
@@ -216,14 +232,14 @@ def _draw(
     caption = f"Means over test images. {compared(by_k, naive, lower)}"
     if simulated is not None:
         caption = (
-            f"Left: means over test images. {compared(by_k, naive, lower)} Right: for images simulated from the model, "
+            f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated from the model, "
             "log p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
         )
         if np.any(simulated.gap < 0):
             caption += " Orange: an image whose two bounds have crossed by chance."
-    with page(path, title, caption, width=WIDE, height=560) as place:
+    with page(path, title, caption, width=WIDE, height=594) as place:
         full = WIDE - 2 * MARGIN
-        axes = place(110, 40, 760 if simulated is not None else full - 110, 440)
+        axes = place(110, 74, 760 if simulated is not None else full - 110, 440)
         for values, name, colour in ((by_k, "importance sampling", BLUE), (naive, "naive Monte Carlo", ORANGE)):
             means = [np.mean(v) for v in values.values()]
             axes.plot(list(values), means, "o-", color=colour, label=f"{name}  {means[-1]:.2f}".replace("-", "−"))
@@ -235,9 +251,9 @@ def _draw(
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("k, the number of draws")
         axes.set_ylabel("log p(x) (nats)")
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3, borderaxespad=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, borderaxespad=0)
         if simulated is not None:
-            _brackets(place(990, 40, full - 990, 440), np.sort(simulated.gap) / 2)
+            _brackets(place(990, 74, full - 990, 440), np.sort(simulated.gap) / 2)
 
 
 def _brackets(axes: Any, half_gap: np.ndarray) -> None:

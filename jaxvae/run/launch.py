@@ -23,13 +23,14 @@ from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import history
 from jaxvae.run.folder import about as about_file
-from jaxvae.run.folder import config_file, fingerprint, lock
-from jaxvae.run.folder.files import write_result
+from jaxvae.run.folder import config_file, fingerprint, lock, tensorboard
+from jaxvae.run.folder.files import finite, write_result
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
 from jaxvae.run.recipe import Asked, Kind, Recipe, about
 from jaxvae.run.report import report
-from jaxvae.run.report.words import label
+from jaxvae.run.report.ask import questions_of
+from jaxvae.run.report.words import flat, label, measured
 from jaxvae.run.train import Diverged
 from jaxvae.run.train import train as trained_by
 
@@ -102,6 +103,8 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
     course = config.course()
 
     def begin() -> tuple[Dataset, Recipe]:
+        if hosts.is_first():  # a word before what takes long
+            print(f"reading {config.data.name}", flush=True)
         dataset = kind.data(config)
         if options.resume and hosts.is_first():
             fingerprint.check(place, dataset)
@@ -112,7 +115,7 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
     with ExitStack() as held:
         entered = _begun(kind, options, config, place, dataset, line)
         hosts.together(lambda: held.enter_context(entered) if hosts.is_first() else None)
-        return _run(config, recipe, course, place, dataset, devices)
+        return _run(kind, config, recipe, course, place, dataset, devices)
 
 
 @contextmanager
@@ -131,10 +134,19 @@ def _begun(kind: Kind, options: Any, config: Any, place: Path, dataset: Dataset,
             lines = f"{config_file.commands(place / 'config.json')} && {line}"
             config_file.write(kind, config, place / "config.json", command=lines)
         print(f"{dataset.name}: {dataset.train.size:,} training examples; the run is {place}", flush=True)
+        print(f"watch it: {tensorboard.line(place)}", flush=True)
         yield
 
 
-def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Dataset, devices: list[jax.Device]) -> int:
+def _run(
+    kind: Kind,
+    config: Any,
+    recipe: Recipe,
+    course: Course,
+    place: Path,
+    dataset: Dataset,
+    devices: list[jax.Device],
+) -> int:
     """Train, evaluate, draw, report; only the first of several processes writes."""
     try:
         trained = trained_by(recipe, course, dataset, folder=place, devices=devices)
@@ -169,9 +181,13 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
     history.draw(place)
     first = trained.params if course.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], trained.params)
     recipe.draw(figures, first, dataset)
+    numbers = {name: result[name] for name in result["units"]}
+    options = {name: value for name, value in flat(to_dict(config)) if name != "data.source"}
+    tensorboard.record(place, protocol["steps"], options, finite(numbers), sorted(figures.glob("*.png")))
     page = report.write(place)
     _print_result(result)
     print(f"report: {page}")
+    _print_next(kind, place)
     return 0
 
 
@@ -249,10 +265,22 @@ def _names(runs: Path) -> str:
     return ", ".join(sorted(path.parent.name for path in runs.glob("*/config.json"))) or f"no runs in {runs}"
 
 
+def _print_next(kind: Kind, place: Path) -> None:
+    """What such a run may be asked: how likely test data is, where that is a question about it."""
+    questions = list(questions_of(kind.name, str(place)))
+    first = [question for question in questions if question.name == "likelihood"] or questions
+    if first:
+        print(f"ask it next: {first[0].line} (and more: jaxvae --help)")
+
+
 def _print_result(result: dict[str, Any]) -> None:
+    """The numbers, all of them logarithms of densities, so that neighbouring lines have one sign."""
     protocol = result["protocol"]
-    print(f"{protocol['dataset']}, {protocol['split']}, test set:")
+    print(f"{protocol['dataset']}, {protocol['split']}, test set, ± one standard error {protocol['standard_error']}:")
     for name, unit in result["units"].items():
-        error = result[f"{name}_standard_error"]
-        spread = f" ± {error:.2f}" if error is not None and np.isfinite(error) else ""
-        print(f"  {label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")
+        value, error = result[name], result[f"{name}_standard_error"]
+        turned = name.startswith("test_nll") and unit.startswith("nats")
+        number, spread = measured(math.nan if value is None else -value if turned else value, error)
+        said = label(name).replace("NLL", "log p(x)") if turned else label(name)
+        beside = f" (NLL {measured(value, error)[0]})" if turned else ""
+        print(f"  {said}: {' '.join(filter(None, (number, spread, unit)))}{beside}")

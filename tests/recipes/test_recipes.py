@@ -167,12 +167,12 @@ def run_of(tmp_path_factory):
 
 
 class Images(HTMLParser):
-    """How many pictures a page has."""
+    """How many figures a page has."""
 
     count = 0
 
     def handle_starttag(self, tag, attributes):
-        self.count += tag == "img"
+        self.count += tag == "figure"
 
 
 @pytest.mark.parametrize("name", quick("plain"))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 # What the style of a figure calls by a colour, and a page by a variable.
 VARIABLES = {"#1f2328": "ink", "#59636e": "quiet", "#eaeef2": "rule", "#ffffff": "card"}
 ROOM = 8  # pixels around a panel
+DRAWN = "drawn-"
 
 Part = tuple[float, float, float, float]  # left, top, width, height, as shares of the figure
 
@@ -24,7 +25,7 @@ def svg_of(figure: Figure, name: str, *, dpi: int) -> str:
         dpi: of pictures in it.
 
     Returns:
-        The element, with a `<g id="NAME">` that holds all; INK, GREY, the grid and white are `var(--ink)`,
+        The element, with a `<g id="drawn-NAME">` that holds all; INK, GREY, the grid and white are `var(--ink)`,
         `var(--quiet)`, `var(--rule)` and `var(--card)` of the page.
     """
     buffer = BytesIO()
@@ -44,7 +45,7 @@ def svg_of(figure: Figure, name: str, *, dpi: int) -> str:
         lambda found: found[1] + (f"{salt}-{found[2]}" if found[2] in names else found[2]),
         text,
     )
-    text = text.replace("xlink:href=", "href=").replace(f' id="{salt}-figure_1"', f' id="{name}"')
+    text = text.replace("xlink:href=", "href=").replace(f' id="{salt}-figure_1"', f' id="{DRAWN}{name}"')
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var(--{variable})")
     return text.strip()
@@ -66,7 +67,7 @@ def parts_of(figure: Figure, *, width: int, height: int) -> list[Part]:
     for axes in figure.axes:
         box = axes.get_tightbbox()
         if box is not None and box.width > 0 and box.height > 0:
-            (pictures if axes.images and not axes.lines else charts).append(box.extents)
+            (pictures if axes.images and not axes.lines else charts).append(np.asarray(box.extents))
     boxes = charts + ([_around(pictures)] if pictures else [])
     if len(boxes) < 2 or not charts:
         return []

@@ -8,11 +8,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run.report.words import label
+from jaxvae.run.figures.vector import DRAWN
+from jaxvae.run.report.words import label, with_minus
 
+# What no drawing of ours holds, and what a page that needs nothing but itself must not.
 UNSAFE = re.compile(
     r"<\s*(script|foreignObject|style|iframe)|\son\w+\s*=|javascript:|(href|src)\s*=\s*\"(?!#|data:image/png)", re.I
 )
+
+WIDEST_NARROW = 1000  # pixels: beside a narrower figure there is room for its words
 
 
 def html_figure(file: Path, captions: Mapping[str, Any], *, under: str = "", prefix: str = "figure-") -> str:
@@ -35,13 +39,13 @@ def html_figure(file: Path, captions: Mapping[str, Any], *, under: str = "", pre
         return f'<p class="quiet">{escape(file.name)} is no PNG and is left out.</p>'
     width, height = struct.unpack(">II", content[16:24])
     words = captions.get(file.stem) or {"title": label(file.stem), "caption": ""}
-    title, caption = str(words.get("title", "")), str(words.get("caption", ""))
+    title, caption = (with_minus(str(words.get(name, ""))) for name in ("title", "caption"))
     alt = ". ".join(filter(None, (title.rstrip("."), caption)))
     art = _vector(file, alt, words.get("parts") or [], width / height)
     if not art:
         source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
         art = f'<img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}">'
-    shape = "wide" if width > 1.3 * height else "narrow"
+    shape = "wide" if width > WIDEST_NARROW else "narrow"
     shape += "" if art.startswith("<svg") else " raster"
     shape += " parted" if '<div class="parts">' in art else ""
     said = f"<b>{escape(title)}.</b> " if title and title != under else ""
@@ -67,5 +71,5 @@ def _vector(file: Path, alt: str, parts: list[list[float]], aspect: float) -> st
     pieces = ""
     for left, top, across, down in parts:
         box = f"{left * wide:.1f} {top * high:.1f} {across * wide:.1f} {down * high:.1f}"
-        pieces += f'<svg viewBox="{box}" aria-hidden="true"><use href="#{escape(file.stem)}"/></svg>'
+        pieces += f'<svg viewBox="{box}" aria-hidden="true"><use href="#{DRAWN}{escape(file.stem)}"/></svg>'
     return whole + (f'<div class="parts">{pieces}</div>' if pieces else "")

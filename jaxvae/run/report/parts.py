@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.run.report.style import STYLE
-from jaxvae.run.report.words import flat, label, text_of
+from jaxvae.run.report.words import flat, label, text_of, with_minus
 
 BRIEF = ("dataset", "split", "binarisation", "likelihood")  # of a protocol, what is said while it is folded
 
@@ -100,13 +100,13 @@ def html_table(columns: list[str], rows: list[list[Any]]) -> str:
     every = [[row[i] for row in rows if i < len(row)] for i in range(width)]
     kinds = [' class="number"' if any(map(_counts, column)) and all(map(_fits, column)) else "" for column in every]
     head = "".join(
-        f'<th scope="col"{kind}>{escape(_cell(column))}</th>' for kind, column in zip(kinds, columns, strict=False)
+        f'<th scope="col"{kind}>{escape(with_minus(column))}</th>' for kind, column in zip(kinds, columns, strict=False)
     )
     body = ""
     for row in rows:
-        cells = [f"<td{kind}>{escape(_cell(v))}</td>" for kind, v in zip(kinds, row, strict=False)]
+        cells = [f"<td{kind}>{escape(with_minus(text_of(v)))}</td>" for kind, v in zip(kinds, row, strict=False)]
         if cells and not kinds[0]:
-            cells[0] = f'<th scope="row">{escape(_cell(row[0]))}</th>'
+            cells[0] = f'<th scope="row">{escape(with_minus(text_of(row[0])))}</th>'
         body += f"<tr>{''.join(cells)}</tr>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
@@ -124,11 +124,6 @@ def _fits(value: Any) -> bool:
     return value in (None, "", "–") or _counts(value) or not isinstance(value, str)
 
 
-def _cell(value: Any) -> str:
-    """A cell's text, with the true minus sign before a number or a logarithm."""
-    return re.sub(r"(?<![\w.])-(?=[\d.∞]|log\b)", "−", text_of(value))
-
-
 def how(config: dict[str, Any], metrics: Path, *, watch: str = "") -> str:
     """How to do it again: the command, the configuration, what training logged.
 
@@ -144,7 +139,8 @@ def how(config: dict[str, Any], metrics: Path, *, watch: str = "") -> str:
     if command := config.get("command"):
         parts.append(f"<pre>{escape(' '.join(command) if isinstance(command, list) else str(command))}</pre>")
     if watch:
-        parts.append(f'<p class="quiet">Its curves, pictures and options in TensorBoard:</p><pre>{escape(watch)}</pre>')
+        parts.append('<p class="quiet">Its curves, pictures and options in TensorBoard (pip install tensorboard):</p>')
+        parts.append(f"<pre>{escape(watch)}</pre>")
     settings = [(key, value) for key, value in flat(config) if key not in ("command", "description")]
     rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(str(v))}</td></tr>' for k, v in settings)
     parts.append(f'<details><summary>Configuration, {len(settings)} values</summary><div class="scroll">')

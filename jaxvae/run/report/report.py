@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jaxvae.run.report.ask import next_questions
 from jaxvae.run.report.figure import html_figure
 from jaxvae.run.report.parts import how, html_table, protocol_table, read, write_page
-from jaxvae.run.report.words import label, meaning, measured, numbers, sentence
+from jaxvae.run.report.words import label, meaning, measured, numbers, sentence, with_minus
 
 # The run's own figures, by how a file's name begins: in the order a reader asks, and what stands under one heading.
 FIGURES = {"learning_curves": "curves", "curves": "curves", "samples": "samples", "manifold": "samples"}
@@ -119,10 +119,8 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any], ancho
         (large if named else small).append(tile)
     tiles = f'<dl class="tiles large">{"".join(large)}</dl>' if large else ""
     tiles += f'<dl class="tiles small">{"".join(small)}</dl>' if small else ""
-    over = protocol.get("standard_error", "")
-    tiles += (
-        f'<p class="note">± one standard error {escape(str(over))}</p>'.replace(" </p>", "</p>") if "±" in tiles else ""
-    )
+    over = f"± one standard error {protocol.get('standard_error', '')}".strip()
+    tiles += f'<p class="note">{escape(over)}</p>' if "±" in tiles else ""
     nested = "".join(
         _results(label(key), value, outer={}, anchor=f"results-{key}")
         for key, value in result.items()
@@ -151,7 +149,9 @@ def _figures(files: list[Path], captions: dict[str, Any]) -> Iterable[Part]:
 def _section(name: str, section: dict[str, Any], folder: Path, captions: dict[str, Any]) -> Part:
     """What an experiment added: text, a table, how its numbers were measured, figures."""
     title = str(section.get("title", "Section"))
-    parts = [f"<p>{escape(text)}</p>" for text in str(section.get("text", "")).split("\n\n") if text.strip()]
+    parts = [
+        f"<p>{escape(with_minus(text))}</p>" for text in str(section.get("text", "")).split("\n\n") if text.strip()
+    ]
     if table := section.get("table"):
         parts.append(html_table([str(column) for column in table.get("columns", ())], table.get("rows", ())))
     numbers_file = folder / f"{name}.json"

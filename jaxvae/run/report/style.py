@@ -33,7 +33,7 @@ a:hover { text-decoration: underline; }
 section { scroll-margin-top: 16px; }
 .results { padding: 32px; background: var(--card); border-radius: 14px; box-shadow: var(--shadow); margin: 0 0 16px; }
 .tiles { display: grid; gap: 28px 32px; margin: 0; }
-.tiles.large { grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); }
+.tiles.large { grid-template-columns: repeat(auto-fit, minmax(min(100%, 205px), 1fr)); }
 .tiles.small { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
 .tiles + .tiles { margin-top: 28px; padding-top: 22px; border-top: 1px solid var(--rule); }
 dt { color: var(--quiet); font-size: 14px; }
@@ -55,6 +55,7 @@ tbody th { font-weight: 400; }
 .protocol td:last-child { padding-right: 0; overflow-wrap: anywhere; }
 .config th { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 13px; }
 .scroll { overflow-x: auto; }
+.scroll + details { margin-top: 18px; }
 .figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 24px; }
 section > .figures, .scroll + .figures { margin-top: 24px; }
 figure { margin: 0; background: var(--card); border-radius: 14px; box-shadow: var(--shadow); overflow: hidden; }
@@ -85,7 +86,8 @@ details[open] summary { margin-bottom: 12px; }
   .narrow figcaption { padding: 2px 18px 16px; }
   figcaption { padding: 2px 18px 16px; }
   /* Charts stand below each other; pictures in rows keep a size that can be read, and are moved sideways. */
-  .parted .whole { display: none; }
+  /* Not display: none, under which what is drawn again from it loses its clipping. */
+  .parted .whole { position: absolute; width: 0; height: 0; overflow: hidden; }
   .parts { display: grid; gap: 12px; }
   .wide:not(.parted) .art > svg, .wide:not(.parted) .art > img { width: 760px; max-width: none; }
 }

@@ -1,6 +1,7 @@
 """The words of a report: names for keys, texts for numbers, what was trained in a sentence."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -96,6 +97,22 @@ def text_of(value: Any) -> str:
     else:
         text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.6g}"
     return text.replace("-", "−") if "e" not in text else text.replace("e-", "e−")
+
+
+def with_minus(text: str) -> str:
+    """A text whose hyphens before a number or a logarithm are the true minus sign.
+
+    Args:
+        text: any.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> with_minus("x-ray: -1.5, -log p(x)")
+        'x-ray: −1.5, −log p(x)'
+    """
+    return re.sub(r"(?<![\w.])-(?=[\d.∞]|log\b)", "−", text)
 
 
 def measured(value: float, error: float | None) -> tuple[str, str]:
