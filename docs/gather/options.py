@@ -36,7 +36,8 @@ def tables() -> dict[str, str]:
             if field.members
         ]
         text = [
-            f"The options that every run has are in [the tables](option-tables); `jaxvae train {name}` has these of its own.",
+            f"The options that every run has are in [the tables](option-tables). Of `jaxvae train {name}` alone, or with "
+            "another default here:",
             "",
             *table(HEAD, rows),
         ]
@@ -88,8 +89,8 @@ def page() -> str:
         "(option-tables)=",
         "# The option tables",
         "",
-        "Made at the build from the dataclasses of the recipes; `jaxvae train KIND --help` and `--help-all` say the same. "
-        "What a kind has of its own is on [its page](../kinds/index.md). Options go in any order; a choice's own "
+        "Made at the build from the dataclasses of the recipes; `jaxvae train KIND --help` and `--help-all` say the "
+        "same. What a kind has of its own is on [its page](../kinds/index.md). Options go in any order; a choice's own "
         "options are given beside it: `--model.posterior iaf --model.posterior.flows 4`.",
         "",
         "## Of every run",
@@ -192,9 +193,10 @@ def said(kind: type) -> str:
     return " ".join((kind.__doc__ or "").partition("\n\n")[0].split()) if dataclasses.is_dataclass(kind) else "Without."
 
 
-def overview() -> list[tuple[str, str]]:
-    """Every kind with the first line of its file."""
-    return [
-        (word, (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0])
-        for word, file in files(RECIPES).items()
-    ]
+def kinds() -> str:
+    """The table of all kinds, for their index: each with the first sentence of its recipe."""
+    rows = []
+    for word, file in files(RECIPES).items():
+        says = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+        rows.append((f"[`{word}`]({word}.md)", says))
+    return "\n".join(table(("kind", "what it is"), rows)) + "\n"

@@ -1,6 +1,7 @@
 """The papers, and where they are: gathered from the `Source:` lines of the docstrings."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,14 +62,8 @@ def citations(source: Source) -> list[Citation]:
     if not years:
         return [Citation(source, "", "", "", source.text)]
     starts = [0]
-    for before, after in zip(years, years[1:], strict=False):
-        between = source.text[before.end() : after.start()]
-        cut = max(
-            between.rfind("; "), between.rfind(", and "), between.rfind(" and the ") if '"' not in between else -1
-        )
-        cut = between.rfind("; ") if "; " in between else cut
-        cut = between.rfind(". ") if cut < 0 else cut
-        starts.append(before.end() + (cut if cut >= 0 else len(between) - len(between.lstrip())))
+    for before, after in itertools.pairwise(years):
+        starts.append(before.end() + next_paper(source.text[before.end() : after.start()]))
     found = []
     for start, end, year in zip(starts, [*starts[1:], len(source.text)], years, strict=True):
         head = source.text[start : year.start()].strip(" ;,.")
@@ -77,6 +72,15 @@ def citations(source: Source) -> list[Citation]:
         where = source.text[year.end() : end].strip(" ;,.")
         found.append(Citation(source, authors_of(authors), title[1].rstrip(",") if title else "", year[1], where))
     return found
+
+
+def next_paper(between: str) -> int:
+    """Where, in the text from one paper's year to the next one's, the next paper begins.
+
+    After the last semicolon, else after the last "and" that no title holds, else after the last sentence.
+    """
+    marks = ("; ",) if "; " in between else (", and ", " and ", ". ") if '"' not in between else (". ",)
+    return max(0, *(between.rfind(mark) for mark in marks))
 
 
 def authors_of(text: str) -> str:
@@ -142,8 +146,8 @@ def page() -> str:
     text = [
         "# The papers, and where they are",
         "",
-        "Gathered at the build from the `Source:` lines of the docstrings: what was taken from a paper, where it stands "
-        "there, and where it stands here. Files are below `jaxvae/`.",
+        "Gathered at the build from the `Source:` lines of the docstrings: what was taken from a paper, where it "
+        "stands there, and where it stands here. Files are below `jaxvae/`.",
         "",
         f"{len(found)} papers, {sum(map(len, found))} places.",
     ]
@@ -169,7 +173,7 @@ def link(source: Source) -> str:
     """What a source belongs to, linked to the reference where that has it."""
     dotted = source.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     if not source.owner:
-        return "the file"
+        return "all"
     reference = public.documented().get(f"{dotted}.{source.owner}")
     return f"{{py:obj}}`{source.owner} <{reference}>`" if reference else f"`{source.owner}`"
 
