@@ -89,10 +89,7 @@ def authors_of(text: str) -> str:
     found = re.search(AUTHORS, text)
     if found is None:
         return text
-    names = found[0]
-    if text[: found.start()].endswith(" of "):  # "a mixture of Gaussians, Hoffman & Johnson"
-        names = names.partition(", ")[2] or names
-    return re.sub(r"et al$", "et al.", names)
+    return re.sub(r"et al$", "et al.", found[0])
 
 
 def surname(authors: str) -> str:
