@@ -79,8 +79,8 @@ def next_paper(between: str) -> int:
 
     After the last semicolon, else after the last "and" that no title holds, else after the last sentence.
     """
-    marks = ("; ",) if "; " in between else (", and ", " and ", ". ") if '"' not in between else (". ",)
-    return max(0, *(between.rfind(mark) for mark in marks))
+    marks = ("; ", ". ") if '"' in between else ("; ", " and ", ". ")
+    return next((between.rfind(mark) for mark in marks if mark in between), 0)
 
 
 def authors_of(text: str) -> str:
