@@ -38,7 +38,7 @@ docs: $(VENV)/.ready-docs
 	@echo "the documentation: docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache .mypy_cache
 
 $(BIN)/uv:
 	$(PYTHON) .ci/environment.py $(VENV)

@@ -10,7 +10,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 sys.path[:0] = [str(DOCS), str(ROOT)]
 
-from gather import docstrings, pages  # noqa: E402 - below the path to it
+from gather import docstrings, outputs, pages  # noqa: E402 - below the path to it
 
 project = "jaxvae"
 author = "The jaxvae authors"
@@ -24,11 +24,11 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_build", "generated/options/*"]  # tables that the pages of the kinds include
+exclude_patterns = ["_build", "generated/options/*", "generated/kinds-table.md"]  # they are included
 
 # Every reference in the text must resolve (-n). Types in signatures are links where there is something to link to.
 nitpicky = True
-myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
@@ -60,6 +60,7 @@ html_title = f"jaxvae {release}"
 html_static_path = ["_static"]
 html_css_files = ["jaxvae.css"]
 html_theme_options = {
+    "navbar_persistent": [],
     "show_toc_level": 2,
     "home_page_in_toc": True,
     "use_download_button": False,
@@ -78,3 +79,4 @@ def setup(app):
     """Gather the generated pages, and read docstrings as this house writes them."""
     pages.write(DOCS / "generated")
     docstrings.connect(app)
+    outputs.connect(app)

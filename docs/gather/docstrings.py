@@ -81,5 +81,5 @@ def found_elsewhere(app: Any, env: Any, node: Any, content: Any) -> Any:
             from sphinx.util.nodes import make_refnode
 
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content, reference)
-    # Types in signatures and errors in lists of what is raised: no page of ours, and none of them was written as a link.
+    # Types in signatures, and errors in lists of what is raised: no page of ours, and nobody wrote them as links.
     return content if node.get("reftype") in ("class", "exc") else None

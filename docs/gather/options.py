@@ -15,17 +15,14 @@ from jaxvae.run.choice.ranges import RANGES, Above, AtLeast, Below, Between
 from jaxvae.run.kinds import RECIPES, files, kind_of, names
 from jaxvae.run.launch import options_of
 
-HEAD = ("option", "default", "range", "what it does")
-
 
 def tables() -> dict[str, str]:
     """The options of each kind's own, for its page: those that not every kind has, or that begin otherwise here."""
-    shared = {path: row(path, field) for path, field in every_run()}
+    shared = {entry(path, field) for path, field in every_run()}
     found = {}
     for name in names():
         of_kind = flat(options_of(kind_of(name)))
-        own = [row(path, field) for path, field in of_kind if not field.members]
-        rows = [cells for cells in own if cells not in shared.values()]
+        own = [entry(path, field) for path, field in of_kind if not field.members]
         unions = [
             (
                 f"[`{flag_of(path)}`]({anchor(path)})",
@@ -36,9 +33,10 @@ def tables() -> dict[str, str]:
             if field.members
         ]
         text = [
-            f"The options that every run has are in [the tables](option-tables); `jaxvae train {name}` has these of its own.",
+            f"The options that every run has are in [the tables](option-tables). Of `jaxvae train {name}` alone, or "
+            "with another default here:",
             "",
-            *table(HEAD, rows),
+            *(text for text in own if text not in shared),
         ]
         if unions:
             text += ["", "What is chosen by its name, with options of its own:", ""]
@@ -88,13 +86,13 @@ def page() -> str:
         "(option-tables)=",
         "# The option tables",
         "",
-        "Made at the build from the dataclasses of the recipes; `jaxvae train KIND --help` and `--help-all` say the same. "
-        "What a kind has of its own is on [its page](../kinds/index.md). Options go in any order; a choice's own "
+        "Made at the build from the dataclasses of the recipes; `jaxvae train KIND --help` and `--help-all` say the "
+        "same. What a kind has of its own is on [its page](../kinds/index.md). Options go in any order; a choice's own "
         "options are given beside it: `--model.posterior iaf --model.posterior.flows 4`.",
         "",
         "## Of every run",
         "",
-        *table(HEAD, [row(path, field) for path, field in every_run()]),
+        *(entry(path, field) for path, field in every_run()),
     ]
     for path, members in unions.items():
         text += [
@@ -106,13 +104,11 @@ def page() -> str:
             "",
         ]
         text += taken_by(members)
-        rows = []
         for word, found in members.items():
             member = found[0][1]
-            rows.append((f"**`{word}`**", "", "", said(member)))
+            text.append(f"**`{word}`**\n: {said(member)}\n")
             if dataclasses.is_dataclass(member):
-                rows += [row(joined(path, field.name), field) for field in fields_of(begun(member))]
-        text += table(HEAD, rows)
+                text += [f"  {short(joined(path, field.name), field)}\n" for field in fields_of(begun(member))]
     return "\n".join(text) + "\n"
 
 
@@ -142,24 +138,33 @@ def questions() -> str:
         first = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
         options = importlib.import_module(f"jaxvae.questions.{file.stem}").Options
         text += ["", f"## `jaxvae {word}`", "", re.sub(r": `jaxvae.*$", "", first).rstrip(".") + ".", ""]
-        text += table(HEAD, [row(path, field) for path, field in flat(options)])
+        text += [entry(path, field) for path, field in flat(options)]
     return "\n".join(text) + "\n"
 
 
-def row(path: str, field: Field) -> tuple[str, str, str, str]:
-    """The row of one option."""
+def entry(path: str, field: Field) -> str:
+    """An option in a list of definitions: how it is written, what it does, its range and its default."""
+    return f"{written(path, field)}\n: {means(field)}\n"
+
+
+def short(path: str, field: Field) -> str:
+    """An option of a member, as a line of the member's definition."""
+    return f"- {written(path, field)}: {means(field)}"
+
+
+def written(path: str, field: Field) -> str:
+    """How an option is written: its alias where it has one, and what it takes."""
     shape = "" if field.hint is bool else f" {shape_of(field.hint)}"
     flags = field.flags(path.rpartition(".")[0])
-    flag = next(
-        (flag for flag in flags[1:] if not flag.startswith("--no-") and "." not in flag), flags[0] if flags else ""
-    )
+    aliases = [flag for flag in flags[1:] if not flag.startswith("--no-") and "." not in flag]
+    return f"`{[*aliases, *flags, ''][0]}{shape}`".replace("` ", "`")
+
+
+def means(field: Field) -> str:
+    """What an option does, its range, and its default."""
     ranges = [in_words(mark) for mark in field.marks if isinstance(mark, RANGES)]
-    return (
-        f"`{flag}{shape}`".replace("` ", "`"),
-        f"`{of_default(field)}`",
-        ", ".join(ranges),
-        " ".join(field.text.split()),
-    )
+    default = "required" if field.default is tyro.MISSING else f"default `{of_default(field)}`"
+    return f"{' '.join(field.text.split())} *{', '.join([*ranges, default])}*"
 
 
 def of_default(field: Field) -> str:
@@ -192,9 +197,10 @@ def said(kind: type) -> str:
     return " ".join((kind.__doc__ or "").partition("\n\n")[0].split()) if dataclasses.is_dataclass(kind) else "Without."
 
 
-def overview() -> list[tuple[str, str]]:
-    """Every kind with the first line of its file."""
-    return [
-        (word, (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0])
-        for word, file in files(RECIPES).items()
-    ]
+def kinds() -> str:
+    """The table of all kinds, for their index: each with the first sentence of its recipe."""
+    rows = []
+    for word, file in files(RECIPES).items():
+        says = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+        rows.append((f"[`{word}`]({word}.md)", says))
+    return "\n".join(table(("kind", "what it is"), rows)) + "\n"

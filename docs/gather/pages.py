@@ -24,7 +24,7 @@ def all_pages() -> dict[str, str]:
     made = {f"rooms/{name}.rst": text for name, text in rooms.pages().items()}
     made |= {"rooms.rst": rooms.index(), "papers.md": papers.page(), "options.md": options.page()}
     made |= {f"options/{name}.md": text for name, text in options.tables().items()}
-    made |= {"questions.md": options.questions()}
+    made |= {"questions.md": options.questions(), "kinds-table.md": options.kinds()}
     return made | {page: as_page(source) for page, source in TEXTS.items()}
 
 

@@ -1,6 +1,7 @@
 """The papers, and where they are: gathered from the `Source:` lines of the docstrings."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,14 +62,8 @@ def citations(source: Source) -> list[Citation]:
     if not years:
         return [Citation(source, "", "", "", source.text)]
     starts = [0]
-    for before, after in zip(years, years[1:], strict=False):
-        between = source.text[before.end() : after.start()]
-        cut = max(
-            between.rfind("; "), between.rfind(", and "), between.rfind(" and the ") if '"' not in between else -1
-        )
-        cut = between.rfind("; ") if "; " in between else cut
-        cut = between.rfind(". ") if cut < 0 else cut
-        starts.append(before.end() + (cut if cut >= 0 else len(between) - len(between.lstrip())))
+    for before, after in itertools.pairwise(years):
+        starts.append(before.end() + next_paper(source.text[before.end() : after.start()]))
     found = []
     for start, end, year in zip(starts, [*starts[1:], len(source.text)], years, strict=True):
         head = source.text[start : year.start()].strip(" ;,.")
@@ -79,16 +74,22 @@ def citations(source: Source) -> list[Citation]:
     return found
 
 
+def next_paper(between: str) -> int:
+    """Where, in the text from one paper's year to the next one's, the next paper begins.
+
+    After the last semicolon, else after the last "and" that no title holds, else after the last sentence.
+    """
+    marks = ("; ", ". ") if '"' in between else ("; ", " and ", ". ")
+    return next((between.rfind(mark) for mark in marks if mark in between), 0)
+
+
 def authors_of(text: str) -> str:
     """The authors at the end of what stands before a title or a year."""
     text = re.sub(r"'s$", "", text.strip(" ,;:")).removesuffix(".")
     found = re.search(AUTHORS, text)
     if found is None:
         return text
-    names = found[0]
-    if text[: found.start()].endswith(" of "):  # "a mixture of Gaussians, Hoffman & Johnson"
-        names = names.partition(", ")[2] or names
-    return re.sub(r"et al$", "et al.", names)
+    return re.sub(r"et al$", "et al.", found[0])
 
 
 def surname(authors: str) -> str:
@@ -142,8 +143,8 @@ def page() -> str:
     text = [
         "# The papers, and where they are",
         "",
-        "Gathered at the build from the `Source:` lines of the docstrings: what was taken from a paper, where it stands "
-        "there, and where it stands here. Files are below `jaxvae/`.",
+        "Gathered at the build from the `Source:` lines of the docstrings: what was taken from a paper, where it "
+        "stands there, and where it stands here. Files are below `jaxvae/`.",
         "",
         f"{len(found)} papers, {sum(map(len, found))} places.",
     ]
@@ -169,7 +170,7 @@ def link(source: Source) -> str:
     """What a source belongs to, linked to the reference where that has it."""
     dotted = source.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     if not source.owner:
-        return "the file"
+        return "all"
     reference = public.documented().get(f"{dotted}.{source.owner}")
     return f"{{py:obj}}`{source.owner} <{reference}>`" if reference else f"`{source.owner}`"
 

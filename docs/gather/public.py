@@ -1,4 +1,4 @@
-"""Every public name: the room that hands it on, the file that defines it, and how a text that says it is linked to it."""
+"""Every public name: the room that hands it on, the file that defines it, and how a text that says it links to it."""
 
 import ast
 import importlib

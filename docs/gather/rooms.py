@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import textwrap
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def defined_by_def(source: str, name: str) -> bool:
     return any(getattr(node, "name", None) == name for node in tree_of(source).body)
 
 
+@cache
 def tree_of(source: str) -> ast.Module:
     """The syntax of a module's file."""
     return ast.parse(Path(str(public.module(source).__file__)).read_text())
