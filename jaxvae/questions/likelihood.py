@@ -232,7 +232,7 @@ def _draw(
     caption = f"Means over test images. {compared(by_k, naive, lower)}"
     if simulated is not None:
         caption = (
-            f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated from the model, "
+            f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated by the model, "
             "log p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
         )
         if np.any(simulated.gap < 0):
