@@ -255,3 +255,5 @@ def _print_result(result: dict[str, Any]) -> None:
         error = result[f"{name}_standard_error"]
         spread = f" ± {error:.2f}" if error is not None and np.isfinite(error) else ""
         print(f"  {report.label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")
+    for warning in result.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)

@@ -32,9 +32,9 @@ def write(run_folder: Path) -> Path:
     It reads `config.json` (the configuration, nested; `command`, `name` and `description` have places of their
     own), and what there is of:
 
-    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, a dict `units` (of each KEY, "nats" or
-      another; those that have one are shown large), and a dict `protocol` that says how they were measured; a nested
-      dict with a protocol of its own is shown with that one.
+    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, sentences in a list `warnings`, a dict
+      `units` (of each KEY, "nats" or another; those that have one are shown large), and a dict `protocol` that says
+      how they were measured; a nested dict with a protocol of its own is shown with that one.
     - `metrics.jsonl`: one dict a line. A line that a killed process left unfinished is passed over.
     - `figures/*.png`, with `figures/captions.json`: file stem -> {"title", "caption"}, both drawn in the PNG.
     - `sections/*.json`: {"title", "text", "table": {"columns", "rows"}, "figures": ["name.png"]}.
@@ -136,6 +136,7 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> st
     )
     if not tiles:
         return nested
+    tiles += "".join(f'<p class="note">{escape(str(sentence))}</p>' for sentence in result.get("warnings", ()))
     inside = f"<div>{tiles}</div>{protocol_table(protocol)}"
     return f'<section><h2>{escape(title)}</h2><div class="results">{inside}</div></section>{nested}'
 
