@@ -136,7 +136,7 @@ class StudentT(LearnedScale):
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        outputs = {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}
+        outputs: Outputs = {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}
         return with_least_scale(distributions.StudentT, self.least_scale), outputs
 
 
