@@ -39,7 +39,7 @@ def leapfrog(
 
     Source: Neal (2011), equations 5.18 to 5.20.
     """
-    gradient = jax.grad(log_density)
+    gradient, step_size = jax.grad(log_density), jnp.asarray(step_size).astype(z.dtype)
 
     def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         z, momentum, force = state
@@ -86,7 +86,7 @@ def hamiltonian_move(
     log_acceptance = (log_density(proposal) - log_density(z)) - 0.5 * jnp.sum(jnp.square(end) - jnp.square(momentum))
     acceptance = jnp.exp(jnp.minimum(0, jnp.where(jnp.isnan(log_acceptance), -jnp.inf, log_acceptance)))
     accepted = jax.random.uniform(key_accept, (), z.dtype) < acceptance
-    return jnp.where(accepted, proposal, z), acceptance
+    return jnp.where(accepted, proposal, z), acceptance.astype(z.dtype)
 
 
 def tune_step_size(

@@ -98,7 +98,7 @@ def main(options: Options) -> None:
         images,
         title="Codes by the encoder and by optimisation",
         caption="Test images, and the decoder's mean at the posterior's mean and at the most probable code that "
-        "gradient ascent finds from there. Look for detail that the second wins back.",
+        "gradient ascent finds from there. Look for detail that one of them has and the other lacks.",
     )
     page = section.add(
         run,

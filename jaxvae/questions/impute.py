@@ -181,7 +181,7 @@ def _draw_images(path: Path, xs: np.ndarray, observed: np.ndarray, start: np.nda
         [(name, np.clip(np.broadcast_to(images, (count, *xs.shape[1:3], channels)), 0, 1)) for name, images in rows],
         title="Missing pixels, filled in",
         caption="Blue pixels are hidden from the model. Each round draws a code for the image as it stands, then new "
-        "missing pixels for the code. Look for halves that continue what is observed, where the mean image cannot.",
+        "missing pixels for the code. Look for whether the halves continue what is observed.",
     )
 
 

@@ -29,6 +29,7 @@ from jaxvae.questions.parts.examined import (
 from jaxvae.run.choice import named
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
+from jaxvae.run.measures import dimensions
 from jaxvae.run.report import section
 from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
@@ -102,6 +103,11 @@ def main(options: Options) -> None:
             name: np.asarray(value).tolist() for name, value in estimate._asdict().items() if name != "num_samples"
         },
     }
+    bits = ""
+    if run.config.model.likelihood.pixels == "levels":
+        cost = mean_and_error(-estimate.log_likelihood / (dimensions(run.model, run.params, xs) * math.log(2)))
+        numbers["importance_sampling_bits_per_dimension"] = cost._asdict()
+        bits = f"\n\nBy importance sampling, an image costs {cost.said(3)} bits per dimension."
     rows = [
         [
             f"importance sampling, k = {options.num_samples:,}",
@@ -143,7 +149,7 @@ def main(options: Options) -> None:
         run,
         "likelihood",
         title=title,
-        text=f"{text}\n\nErrors are standard errors over the examples.",
+        text=f"{text}{bits}\n\nErrors are standard errors over the examples.",
         numbers=numbers,
         protocol=protocol,
         columns=["estimator", "what it is", "nats"],

@@ -284,3 +284,5 @@ def _print_result(result: dict[str, Any]) -> None:
         said = label(name).replace("NLL", "log p(x)") if turned else label(name)
         beside = f" (NLL {measured(value, error)[0]})" if turned else ""
         print(f"  {said}: {' '.join(filter(None, (number, spread, unit)))}{beside}")
+    for warning in result.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)

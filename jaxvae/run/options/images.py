@@ -17,6 +17,8 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View, of_images
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
+from jaxvae.run.options.floors import with_floor
+from jaxvae.run.options.likelihoods import LearnedScale
 from jaxvae.run.options.objective import bound_of, leading_step, loss_of
 from jaxvae.run.options.parts import Parts, cast_to
 from jaxvae.run.options.words import said
@@ -202,6 +204,10 @@ def image_recipe(
     def as_x(split: Split) -> Any:
         return prepared(prepare, stored(split))
 
+    likelihood = config.model.likelihood
+    measure = of_terms(model, as_x, bits=likelihood.pixels == "levels")
+    if isinstance(likelihood, LearnedScale):
+        measure = with_floor(measure, model, as_x, likelihood)
     objective = getattr(config, "objective", None)
     own: dict[str, Any] = {}
     if objective is not None:
@@ -220,7 +226,7 @@ def image_recipe(
         "model": model,
         "init": lambda key: (model.init(key, blank), ()),
         "prepare": prepare,
-        "measure": of_terms(model, as_x),
+        "measure": measure,
         "draw": of_images(model, as_x, view or View()),
         "check": partial(check_pixels, config),
     }

@@ -45,9 +45,9 @@ def write(run_folder: Path) -> Path:
     It reads `config.json` (the configuration, nested; `command`, `name`, `kind` and `description` have places of their
     own), and what there is of:
 
-    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, a dict `units` (of each KEY, "nats" or
-      another; those that have one are shown large), and a dict `protocol` that says how they were measured; a nested
-      dict with a protocol of its own is shown with that one.
+    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, sentences in a list `warnings`, a dict
+      `units` (of each KEY, "nats" or another; those that have one are shown large), and a dict `protocol` that says
+      how they were measured; a nested dict with a protocol of its own is shown with that one.
     - `metrics.jsonl`: one dict a line. A line that a killed process left unfinished is passed over.
     - `figures/*.png`, with an `.svg` of the same name where there is one, and `figures/captions.json`: file stem ->
       {"title", "caption"}.
@@ -128,7 +128,8 @@ def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any], ancho
     )
     if not tiles:
         return nested
-    inside = f'<div class="results">{tiles}</div>{protocol_table(protocol)}'
+    notes = "".join(f'<p class="note">{escape(str(sentence))}</p>' for sentence in result.get("warnings", ()))
+    inside = f'<div class="results">{tiles}</div>{notes}{protocol_table(protocol)}'
     return f'<section id="{escape(anchor)}"><h2>{escape(title)}</h2>{inside}</section>{nested}'
 
 
