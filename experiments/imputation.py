@@ -15,23 +15,18 @@ from typing import Annotated, Any
 
 import jax
 import numpy as np
-import optax
 import tyro
 
 from experiments.new_folder import new_folder
-from jaxvae import bounds, losses
-from jaxvae.likelihoods import Cells
 from jaxvae.questions.parts.table_baselines import IMPUTERS, imputed_by
 from jaxvae.run import RunError, table_rows
 from jaxvae.run.choice import AtLeast, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.data.columns import Table, table_of
+from jaxvae.run.data.columns import Table, read_text, table_of
 from jaxvae.run.data.embedded_tables import NAMES, embedded
-from jaxvae.run.data.own_tables import read_text
 from jaxvae.run.data.schema import Rows, Schema, in_single_precision, rows_of, schema_of
-from jaxvae.run.fit import recipe_of
 from jaxvae.run.folder.files import write_result
 from jaxvae.run.train import train
 
@@ -56,7 +51,7 @@ class Options:
     """Widths of the encoder's hidden layers."""
     mask: bool = False
     """Let the encoder read the mask."""
-    steps: Annotated[int, AtLeast(1)] = 4000
+    steps: Annotated[int, AtLeast(1)] = 2000
     """Of Adam, with a cosine."""
     batch_size: Annotated[int, AtLeast(1)] = 64
     """Rows in one step."""
@@ -64,7 +59,7 @@ class Options:
     """The learning rate at the start."""
     train_samples: Annotated[int, AtLeast(1)] = 20
     """k of the bound that is ascended."""
-    num_samples: Annotated[int, AtLeast(1)] = 2000
+    num_samples: Annotated[int, AtLeast(1)] = 1000
     """k of an imputation's importance weights."""
     folder: Path = Path("runs/imputation")
     """Where result.json goes; it must not exist."""
@@ -83,7 +78,10 @@ def main(options: Options) -> None:
     for name in options.tables:
         table, schema = _whole(name, options.rows)
         print(f"{name}: {table.size} rows, {schema.said()}", flush=True)
-        of_seeds = [_of_seed(table, schema, name, options, seed) for seed in range(options.num_seeds)]
+        of_seeds = []
+        for seed in range(options.num_seeds):
+            of_seeds.append(_of_seed(table, schema, name, options, seed))
+            print(f"  seed {seed}: {of_seeds[-1]['VAE']}", flush=True)
         for method in of_seeds[0]:
             row: dict[str, Any] = {"table": name, "rows": table.size, "method": method}
             for number in of_seeds[0][method]:
@@ -143,19 +141,14 @@ def _by_vae(rows: Rows, schema: Schema, options: Options, seed: int) -> dict[str
     architecture = table_rows.architecture_of(
         schema, options.latent, options.hidden, options.numbers, reads_mask=options.mask
     )
-    model = table_rows.model_of(architecture)
-    reduction = bounds.importance_weighted if options.train_samples > 1 else bounds.average
-    loss = losses.negative_bound(model, reduction, num_samples=options.train_samples)
-    recipe = recipe_of(model, rows, loss=loss, prepare=lambda key, stored: Cells(*stored))
+    recipe = table_rows.recipe_for(architecture, options.train_samples)  # one program for all seeds of a table
     count = len(next(iter(rows[0].values())))
     size = min(options.batch_size, count)
     epochs = max(1, options.steps // (count // size))
-    course = Course(
-        jax.random.key(seed), epochs, size, lambda n: optax.adam(optax.cosine_decay_schedule(options.lr, n))
-    )
+    course = Course(jax.random.key(seed), epochs, size, partial(table_rows.cosine, options.lr))
     trained = train(recipe, course, Dataset("rows", "given", Split(rows), None, Split(())), show=None)
     expected = partial(table_rows.expected, num_samples=options.num_samples)
-    return table_rows.by_rows(expected, model, trained.params, rows, table_rows.seeds_of(rows))
+    return table_rows.by_rows(expected, recipe.model, trained.params, rows, table_rows.seeds_of(rows))
 
 
 def _errors(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.nn import one_hot, softmax
 
 from jaxvae.distributions import sample_and_log_prob
-from jaxvae.likelihoods.columns import Cells
+from jaxvae.likelihoods.cells import Cells
 from jaxvae.model import VAE
 from jaxvae.types import Array, Key, Network, Params
 

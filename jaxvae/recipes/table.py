@@ -16,7 +16,7 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.run.data.columns import MISSING
 from jaxvae.run.data.own_tables import OwnTable, dataset_of, own_table
 from jaxvae.run.data.schema import NUMBER, Rows, Schema, from_facts
-from jaxvae.run.figures import tables as figures
+from jaxvae.run.figures import table_pictures
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
 from jaxvae.run.options import bounds
@@ -247,14 +247,14 @@ def draw(config: Config, schema: Schema, model: VAE, place: Path, params: Params
     answers = write_answers(
         place.parent / "tables", table, model, params, num_samples=settings.num_samples, samples=settings.samples
     )
-    figures.columns(place / "columns.png", table, answers.samples)
-    figures.codes(place / "codes.png", answers.codes, answers.log_densities)
+    table_pictures.columns(place / "columns.png", table, answers.samples)
+    table_pictures.codes(place / "codes.png", answers.codes, answers.log_densities)
     rows = rows_of(dataset.test)
     seen, hidden = hidden_of(rows, settings.hidden or 0.5)
     guess = table_rows.by_rows(
         partial(table_rows.expected, num_samples=settings.num_samples), model, params, seen, table_rows.seeds_of(seen)
     )
-    figures.imputed(place / "imputed.png", schema, rows[0], hidden, guess)
+    table_pictures.imputed(place / "imputed.png", schema, rows[0], hidden, guess)
 
 
 KIND = Kind("table", Config, load, recipe)

@@ -155,14 +155,15 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             Z: [n_samples, latent].
 
         Returns:
-            [n_samples, n_features], of classes the most probable one; a DataFrame where X was one.
+            [n_samples, n_features]; where X was a DataFrame with classes, one like it, with the most probable ones.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=np.float64)
         latent = self._architecture.latent
         if Z.shape[1] != latent:
             raise ValueError(f"codes have {latent} columns, one for each latent dimension, and these have {Z.shape[1]}")
-        return self._handed_back(self._by_rows(table_rows.decode, Z))
+        columns = columns_of(self._by_rows(table_rows.decode, Z), self.schema_)
+        return handed_back(self._empty if self.schema_.sizes else None, self.schema_, columns)
 
     def impute(self, X: Any, *, draws: int | None = None) -> Any:
         """The rows with their missing cells filled in; observed cells stay as they are.
@@ -238,7 +239,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             raise ValueError(f"n_samples={n_samples!r} must be a whole number of at least one")
         source = check_random_state(self.random_state if random_state is None else random_state)
         seeds = source.randint(np.iinfo(np.int32).max, size=(n_samples, 2)).astype(np.uint32)
-        return self._handed_back(self._by_rows(table_rows.sample, seeds))
+        columns = columns_of(self._by_rows(table_rows.sample, seeds), self.schema_)
+        return handed_back(self._empty, self.schema_, columns)
 
     def check_parameters(self) -> None:
         """Refuse what cannot be; `fit` does so too.
@@ -312,10 +314,6 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         )
         as_they_are: dict[str, Any] = {"mean": 0.0, "scale": 1.0} if self.likelihood == "bernoulli" else {}
         return Schema(tuple(c._replace(whole=False, **(as_they_are if c.kind == NUMBER else {})) for c in made.columns))
-
-    def _handed_back(self, values: dict[str, np.ndarray]) -> Any:
-        """Cells of a model in the units of X, in its form."""
-        return handed_back(self._empty, self.schema_, columns_of(values, self.schema_))
 
     def _log_volume(self, rows: Rows) -> np.ndarray:
         """[N] ln |dx/du| of x = scale u + mean, over the observed numbers."""

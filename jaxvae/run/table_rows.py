@@ -12,7 +12,7 @@ import optax
 
 from jaxvae import bounds, evaluation, losses, training
 from jaxvae.distributions import Normal
-from jaxvae.likelihoods import Cells, columns, of_columns
+from jaxvae.likelihoods import Cells, cells, of_columns
 from jaxvae.model import VAE, vae
 from jaxvae.models import imputed, multiply_imputed, reading_cells
 from jaxvae.networks import mlp
@@ -22,7 +22,7 @@ from jaxvae.run.fit import recipe_of
 from jaxvae.run.recipe import Recipe
 from jaxvae.types import Array, Key, Network, Params
 
-NUMBERS = {"gaussian": columns.numbers, "student-t": columns.heavy_tailed, "bernoulli": columns.bits}
+NUMBERS = {"gaussian": cells.numbers, "student-t": cells.heavy_tailed, "bernoulli": cells.bits}
 AT_ONCE = 64  # rows in one call of a compiled program: one program serves tables of any length
 
 
@@ -71,9 +71,9 @@ def built(architecture: Architecture, cast: Callable[[Network], Network] = lambd
     if numbers:
         blocks["numbers"] = NUMBERS[likelihood](numbers)
     if classes:
-        blocks["classes"] = columns.classes(classes)
+        blocks["classes"] = cells.classes(classes)
     if counts:
-        blocks["counts"] = columns.counts([mean for mean, _ in counts])
+        blocks["counts"] = cells.counts([mean for mean, _ in counts])
     family, outputs = of_columns(blocks, log_units={"numbers": units} if units and numbers else None)
     encoder = mlp(hidden, Normal.parameters((latent,)))
     return vae(

@@ -11,7 +11,7 @@ from jaxvae import networks, standard_normal, vae
 from jaxvae.bounds import batched_elbo, batched_iwae_bound
 from jaxvae.distributions import Normal
 from jaxvae.evaluation import log_likelihood
-from jaxvae.likelihoods import Cells, columns, of_columns
+from jaxvae.likelihoods import Cells, cells, of_columns
 from jaxvae.models import imputed, multiply_imputed, reading_cells
 
 # Factor analysis: x = W z + μ + noise, so that any part of x is Gaussian, and any other part given it.
@@ -24,14 +24,14 @@ OBSERVED = np.array([True, False, True, False])
 
 def factor_analysis(*, mask=False):
     """The model, and params whose encoder reads the cells it is given and is not the exact posterior."""
-    family, outputs = of_columns({"numbers": columns.numbers(4)})
+    family, outputs = of_columns({"numbers": cells.numbers(4)})
     model = vae(
         encoder=reading_cells(networks.mlp((), Normal.parameters((2,))), mask=mask),
         decoder=networks.mlp((), outputs),
         prior=standard_normal((2,)),
         likelihood=family,
     )
-    params = model.init(jax.random.key(3), cells(ROW.astype(np.float32), OBSERVED))
+    params = model.init(jax.random.key(3), row_of(ROW.astype(np.float32), OBSERVED))
     heads = {
         "numbers_mean": {"kernel": jnp.asarray(LOADINGS.T), "bias": jnp.asarray(CENTER)},
         "numbers_log_scale": jnp.log(jnp.asarray(NOISE) - 1e-3),
@@ -50,7 +50,7 @@ def as_floats(params):
     return jax.tree.map(lambda leaf: leaf.astype(jnp.zeros(()).dtype), params)
 
 
-def cells(row, observed):
+def row_of(row, observed):
     """A row of numbers; what is missing is NaN."""
     values = jnp.where(jnp.asarray(observed), jnp.asarray(row), jnp.nan)
     return Cells({"numbers": values}, {"numbers": jnp.asarray(observed)})
@@ -76,7 +76,7 @@ MASKS = [OBSERVED, np.array([True] * 4), np.array([False, False, False, True])]
 @pytest.mark.parametrize("mask", [False, True])
 def test_the_weights_are_unbiased_for_the_density_of_the_observed_cells(observed, mask, float64):
     model, params = factor_analysis(mask=mask)
-    row = cells(ROW, observed)
+    row = row_of(ROW, observed)
     weights = jax.jit(jax.vmap(lambda key: model.terms(key, params, row).log_weight))
     found = np.exp(weights(jax.random.split(jax.random.key(0), 20_000)))
     assert_mean(found, np.exp(log_density(ROW, observed)))
@@ -88,7 +88,7 @@ def test_the_weights_are_unbiased_for_the_density_of_the_observed_cells(observed
 @pytest.mark.parametrize("observed", [mask for mask in MASKS if not mask.all()], ids=str)
 def test_a_missing_cell_is_expected_where_the_conditional_gaussian_has_its_mean(observed, float64):
     model, params = factor_analysis()
-    row, hidden = cells(ROW, observed), ~observed
+    row, hidden = row_of(ROW, observed), ~observed
     of_key = jax.jit(jax.vmap(lambda key: imputed(model, key, params, row, num_samples=2000)))
     found = of_key(jax.random.split(jax.random.key(0), 60))
     mean, _ = conditional(ROW, observed)
@@ -98,7 +98,7 @@ def test_a_missing_cell_is_expected_where_the_conditional_gaussian_has_its_mean(
 
 def test_draws_of_missing_cells_are_spread_as_the_conditional_gaussian(float64):
     model, params = factor_analysis()
-    row = cells(ROW, OBSERVED)
+    row = row_of(ROW, OBSERVED)
 
     def one(key):
         return multiply_imputed(model, key, params, row, num_samples=500, num_draws=1)["numbers"][0]
@@ -130,7 +130,7 @@ def test_with_no_cell_missing_it_is_the_plain_model(float64):
 
 def test_a_row_without_cells_is_certain_and_its_imputation_is_the_models_mean(float64):
     model, params = factor_analysis()
-    nothing = cells(ROW, np.zeros(4, bool))
+    nothing = row_of(ROW, np.zeros(4, bool))
     of_key = jax.jit(
         jax.vmap(
             lambda key: (
@@ -146,9 +146,9 @@ def test_a_row_without_cells_is_certain_and_its_imputation_is_the_models_mean(fl
 
 # Cells of every kind, and a code of one dimension: the integrals over it are sums on a grid.
 KINDS = {
-    "numbers": columns.heavy_tailed(1),
-    "classes": columns.classes((3, 2)),
-    "counts": columns.counts((0.5,)),
+    "numbers": cells.heavy_tailed(1),
+    "classes": cells.classes((3, 2)),
+    "counts": cells.counts((0.5,)),
 }
 MIXED = {
     "numbers": np.array([0.7], np.float32),
@@ -234,7 +234,7 @@ def test_gradients_are_finite_and_no_missing_cell_moves_them():
 
 def test_numbers_of_draws_below_one_are_refused():
     model, params = factor_analysis()
-    row = cells(ROW.astype(np.float32), OBSERVED)
+    row = row_of(ROW.astype(np.float32), OBSERVED)
     with pytest.raises(ValueError, match="num_samples=0"):
         imputed(model, jax.random.key(0), params, row, num_samples=0)
     with pytest.raises(ValueError, match="num_draws=0"):

@@ -1,8 +1,10 @@
 """What a model of a table is compared with: scikit-learn's imputers, and the simplest densities of rows."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.mixture import GaussianMixture
@@ -14,7 +16,7 @@ IMPUTERS: dict[str, Callable[[int], object]] = {
     "KNN": lambda seed: KNNImputer(keep_empty_features=True),
     "iterative": lambda seed: IterativeImputer(random_state=seed, max_iter=30, keep_empty_features=True),
 }
-"""Columns' means; the mean of the five nearest rows; each column from all others by Bayesian ridge regression."""
+"""Columns' means; the mean of the five nearest rows; each column from all others by Bayesian ridge, thirty rounds."""
 
 
 def imputed_by(name: str, train: Rows, rows: Rows, schema: Schema, seed: int = 0) -> dict[str, np.ndarray]:
@@ -35,7 +37,9 @@ def imputed_by(name: str, train: Rows, rows: Rows, schema: Schema, seed: int = 0
         Block -> [N, n], of classes [N, n, K].
     """
     imputer = IMPUTERS[name](seed)
-    imputer.fit(_matrix(train, schema))  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after its thirty rounds
+        imputer.fit(_matrix(train, schema))  # type: ignore[attr-defined]
     filled = imputer.transform(_matrix(rows, schema))  # type: ignore[attr-defined]
     found: dict[str, np.ndarray] = {}
     numbers, counts = len(schema.of(NUMBER)), len(schema.of(COUNT))

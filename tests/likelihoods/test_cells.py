@@ -9,15 +9,15 @@ from standard_errors import assert_mean
 
 from jaxvae import networks
 from jaxvae.distributions import Normal
-from jaxvae.likelihoods import Cells, Columns, columns, of_columns
+from jaxvae.likelihoods import Cells, Columns, cells, of_columns
 
 FAMILY, OUTPUTS = of_columns(
     {
-        "numbers": columns.numbers(2),
-        "heavy": columns.heavy_tailed(1),
-        "classes": columns.classes((3, 2)),
-        "counts": columns.counts((1.0,)),
-        "bits": columns.bits(1),
+        "numbers": cells.numbers(2),
+        "heavy": cells.heavy_tailed(1),
+        "classes": cells.classes((3, 2)),
+        "counts": cells.counts((1.0,)),
+        "bits": cells.bits(1),
     },
     log_units={"numbers": [np.log(5.0), 0.0]},
 )
@@ -42,7 +42,7 @@ def random_row():
 
 
 def by_scipy(o):
-    """ln p of each cell of VALUES, in the units of the columns."""
+    """ln p of each cell of VALUES, in the units of the cells."""
     scale = np.exp(o["numbers_log_scale"]) + 1e-3
     t_scale, degrees = np.exp(o["heavy_log_scale"]) + 1e-3, np.exp(o["heavy_log_degrees"]) + 2
     mean, theta = np.exp(o["counts_log_mean"] + 1.0), np.exp(o["counts_log_inverse_dispersion"])
@@ -81,7 +81,7 @@ def test_missing_cells_are_left_out_whatever_they_hold(seed):
         for name, value in VALUES.items()
     }
     expected = sum(np.sum(nats * np.asarray(mask[name])) for name, nats in by_scipy(outputs).items())
-    assert 0 < sum(int(cells.sum()) for cells in mask.values()) < 7
+    assert 0 < sum(int(seen.sum()) for seen in mask.values()) < 7
     np.testing.assert_allclose(density.log_prob(Cells(holes, mask)), expected, rtol=2e-5)
     slopes = jax.grad(lambda density: density.log_prob(Cells(holes, mask)))(density)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
@@ -108,7 +108,7 @@ def test_draws_have_the_means_and_the_classes_that_are_possible():
 
 
 def test_counts_begin_at_the_mean_that_they_are_given():
-    family, outputs = of_columns({"counts": columns.counts((2.0, -1.0))})
+    family, outputs = of_columns({"counts": cells.counts((2.0, -1.0))})
     assert outputs["counts_log_mean"] == (2,)
     zeros = {"counts_log_mean": jnp.zeros(2), "counts_log_inverse_dispersion": jnp.zeros(2)}
     np.testing.assert_allclose(family(**zeros).expectation()["counts"], np.exp([2.0, -1.0]), rtol=1e-5)
@@ -116,7 +116,7 @@ def test_counts_begin_at_the_mean_that_they_are_given():
 
 @pytest.mark.parametrize("scale", [-50.0, -10.0])
 def test_no_noise_is_smaller_than_a_thousandth(scale):
-    for block, known in ((columns.numbers(1), {}), (columns.heavy_tailed(1), {"log_degrees": jnp.full(1, -50.0)})):
+    for block, known in ((cells.numbers(1), {}), (cells.heavy_tailed(1), {"log_degrees": jnp.full(1, -50.0)})):
         place = "mean" if "mean" in block.outputs else "location"
         density = block.density(**{place: jnp.zeros(1), "log_scale": jnp.full(1, scale)}, **known)
         assert float(jnp.exp(density.log_scale[0])) == pytest.approx(1e-3, rel=0.05)
