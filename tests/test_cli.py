@@ -79,6 +79,10 @@ def test_the_package_hands_out_its_names_without_the_shells_packages():
         ("train ladder --model.latnt 3", "--model.latent"),
         ("train --model.posterior planr", "perhaps planar"),
         ("train --model.posterior.flows 3", "--model.posterior.flows is an option of --model.posterior planar, "),
+        ("ladder xyzzy", "There is no data set 'xyzzy'"),
+        ("table nothing.csv", "nothing.csv cannot be read"),
+        ("train --data nothing.csv", "nothing.csv is a text file, and images are wanted"),
+        ("tabel nothing.csv", "did you mean jaxvae table?"),
         ("data xyzzy", "There is no data set 'xyzzy'"),
         ("data digts", "did you mean 'digits'"),
         ("data", "jaxvae data --help"),
@@ -103,6 +107,21 @@ def test_every_kind_has_a_page_of_help(kind, capsys):
 
 def test_a_kind_may_be_left_out(capsys):
     assert said(["train", "--help"], capsys) == said(["train", "plain", "--help"], capsys)
+
+
+def test_a_kind_and_its_data_are_short_for_training_it(monkeypatch):
+    given = []
+
+    def train(kind, words):
+        given.append((kind.name, words))
+        raise SystemExit(0)
+
+    monkeypatch.setattr("jaxvae.run.launch.train", train)
+    for words in ("ladder mnist --epochs 2", "train ladder --data mnist --epochs 2", "ladder --epochs 2"):
+        with pytest.raises(SystemExit):
+            cli.main(words.split())
+    with_data = ("ladder", ["--data", "mnist", "--epochs", "2"])
+    assert given == [with_data, with_data, ("ladder", ["--epochs", "2"])]
 
 
 def test_the_module_is_the_command():

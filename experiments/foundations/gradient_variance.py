@@ -144,7 +144,7 @@ def draw(path: Path, config: Config, measured: dict[int, dict], components: Arra
         "the power by one. Right: single draws of one component, all aiming at the dashed gradient."
     )
     titles = ("Variance of the gradient, all dimensions", f"Single draws, {shown} dimensions")
-    with page(path, "Differentiate through the draw", caption, width=WIDE, height=660) as place:
+    with page(path, "Differentiate through the draw", caption, width=WIDE, height=660, alone=True) as place:
         growth, single = panels(place, titles, height=660)
         line = np.geomspace(min(measured), max(measured) * 1.0001, 100)
         exact = np.array([

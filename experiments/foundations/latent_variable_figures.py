@@ -36,7 +36,7 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
         "of x (top right), which ancestral samples follow (histogram). The posterior of the first example is nearly "
         "Gaussian; the second lies where the curve crosses itself, and the best Gaussian must choose one of two modes."
     )
-    with page(path, "One latent dimension bent into the plane", caption, width=WIDE, height=1060) as place:
+    with page(path, "One latent dimension bent into the plane", caption, width=WIDE, height=1060, alone=True) as place:
         joint, density = panels(place, ("Joint density of x₁ and z", "Density of x, with samples"), height=560)
         titles = ["Marginal of x₁", *(_title(i, posterior) for i, posterior in enumerate(posteriors))]
         marginal, *below = panels(place, titles, top=560, height=500)
@@ -77,7 +77,7 @@ def _two_dimensions(path: Path, model: Model, xs: Array, posteriors: Sequence[di
         "it, but cannot bend; and of two modes each takes one."
     )
     titles = ("Density of x, with samples", *(_title(i, posterior) for i, posterior in enumerate(posteriors)))
-    with page(path, "Two latent dimensions folded over", caption, width=WIDE, height=540) as place:
+    with page(path, "Two latent dimensions folded over", caption, width=WIDE, height=540, alone=True) as place:
         density, *others = panels(place, titles, height=540)
         _density(density, model, xs)
         _observed(density, posteriors)

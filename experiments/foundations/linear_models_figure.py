@@ -19,7 +19,7 @@ def draw(path: Path, numbers: dict[str, Any], loadings: dict[str, np.ndarray], c
     sizes = {int(q): by_model for q, by_model in numbers["sizes"].items()}
     titles = ("ELBO while training", "Log likelihood over the latent dimensions q")
     columns = min(latent, 12)
-    with page(path, "Four linear models of digits", caption, width=WIDE, height=1000) as place:
+    with page(path, "Four linear models of digits", caption, width=WIDE, height=1000, alone=True) as place:
         learning, over_size = panels(place, titles, height=540)
         maximum = numbers["probabilistic_pca_maximum"]
         learning.plot(np.arange(1, len(curve) + 1), curve, color=LINES[0], lw=1.6, label="linear VAE, ELBO of a batch")

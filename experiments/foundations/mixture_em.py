@@ -143,7 +143,7 @@ def draw(path: Path, xs: Array, start: Mixture, end: Mixture, trace: Trace) -> N
     titles = ("Data and mixture", "The first steps of EM")
     trace = jax.tree.map(np.asarray, trace)
     grid = np.linspace(float(xs.min()) - 1, float(xs.max()) + 1, 600)
-    with page(path, "EM climbs the likelihood by way of a bound", caption, width=WIDE, height=760) as place:
+    with page(path, "EM climbs the likelihood by way of a bound", caption, width=WIDE, height=760, alone=True) as place:
         density, steps = panels(place, titles, height=760)
         box = density.get_position()
         density.set_position((box.x0, box.y0 + 0.3 * box.height, box.width, 0.7 * box.height))

@@ -1,6 +1,17 @@
 """What training descends."""
 
-from jaxvae.losses.base import ALONE, Loss, Metrics, Shared, alone, lifted, metrics_of, negative_bound, parted
+from jaxvae.losses.base import (
+    ALONE,
+    Loss,
+    Metrics,
+    OfWholeBatch,
+    Shared,
+    alone,
+    lifted,
+    metrics_of,
+    negative_bound,
+    parted,
+)
 from jaxvae.losses.baseline import beside_baseline, with_baseline
 from jaxvae.losses.prices import Cost, capacity, free_bits, negative_elbo
 from jaxvae.losses.schedules import cyclical
@@ -11,6 +22,7 @@ __all__ = [
     "Cost",
     "Loss",
     "Metrics",
+    "OfWholeBatch",
     "Shared",
     "alone",
     "beside_baseline",

@@ -47,6 +47,23 @@ class Loss(Protocol):
         ...
 
 
+class OfWholeBatch(NamedTuple):
+    """A loss that is no mean of what each example loses by itself: of parts of a batch it makes other numbers.
+
+    It is the loss, and says so: `jaxvae.training.make_step` refuses to take a batch in parts for it. A loss of your own
+    that looks at several examples at once is to say so too: `OfWholeBatch(loss, "the mean code")`.
+    """
+
+    loss: Loss
+    looks_at: str  # what of the whole batch, in words
+
+    def __call__(
+        self, keys: Key, params: Params, extra: Any, xs: Array, step: Array
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        """As the loss itself."""
+        return self.loss(keys, params, extra, xs, step)
+
+
 def lifted(objective: Callable[[Key, Params, Array, Array], tuple[Array, Metrics]]) -> Loss:
     """What is ascended for one example, as a loss: one key for each example, the mean over the batch, a minus sign.
 

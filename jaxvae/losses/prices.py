@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae.bounds import average, draw_terms
-from jaxvae.losses.base import ALONE, Loss, Metrics, Shared
+from jaxvae.losses.base import ALONE, Metrics, OfWholeBatch, Shared
 from jaxvae.model import VAE
 from jaxvae.types import Array, Key, Params
 
 Cost = Callable[[Array, Array], Array]  # (kl [L] averaged over the batch, step []) -> the price of the latent part, []
 
 
-def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Shared = ALONE) -> Loss:
+def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Shared = ALONE) -> OfWholeBatch:
     """The ELBO with another price for its divergence: free bits, or a capacity.
 
     -1/B Σ_b E[ln p(x_b|z)] + cost(1/B Σ_b kl_b)
@@ -27,7 +27,8 @@ def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Share
         shared: how the batch lies on the devices, for the mean over all of it.
 
     Returns:
-        The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path.
+        The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path. The price
+        of a mean is not the mean of prices: the loss is one of a whole batch, and a step cannot take it in parts.
     """
 
     def of_example(key: Key, params: Params, x: Array) -> tuple[Array, Array, Array]:
@@ -46,7 +47,7 @@ def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Share
         metrics = {"bound": bound, "log_likelihood": log_likelihood, "kl": jnp.sum(kl)}
         return value, (extra, metrics)
 
-    return loss
+    return OfWholeBatch(loss, "the mean divergence of each latent group")
 
 
 def free_bits(nats: float) -> Cost:

@@ -24,6 +24,7 @@ from jaxvae.models.given import ConditionalPrior, Conditioned, Given
 from jaxvae.models.hamiltonian import hamiltonian_vae
 from jaxvae.models.ladder import Codes, TopDown, combined, ladder_vae
 from jaxvae.models.linear import exact_posterior, linear_vae, log_marginal, parameters, probabilistic_pca
+from jaxvae.models.missing import Imputed, imputed, multiply_imputed, reading_cells
 from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
 from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
 from jaxvae.models.semi_amortised import semi_amortised
@@ -43,6 +44,7 @@ __all__ = [
     "Family",
     "Features",
     "Given",
+    "Imputed",
     "Nearest",
     "Perceptual",
     "Sequence",
@@ -73,12 +75,14 @@ __all__ = [
     "generalized_doubly_reparameterized",
     "given",
     "hamiltonian_vae",
+    "imputed",
     "keys_of",
     "labelled_vae",
     "ladder_vae",
     "linear_vae",
     "log_marginal",
     "masking",
+    "multiply_imputed",
     "nearest",
     "negative_bound",
     "of_hidden",
@@ -87,6 +91,7 @@ __all__ = [
     "perplexity",
     "probabilistic_pca",
     "reading_both",
+    "reading_cells",
     "regression",
     "repeated",
     "revived",

@@ -29,6 +29,7 @@ from jaxvae.types import Array, Key, Params
 
 PRIOR, MIXTURE, SECOND = "prior", "Gaussian mixture", "second VAE"
 FIRST_LOG_SCALE = -1.5  # of the second decoder's noise: starting from one, the codes' own scale, it needs no latents
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def main(options: Options) -> None:
         options: of the command line.
     """
     _check(options)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     for name, count in (("batch-size", options.batch_size), ("components", options.components or 1)):

@@ -104,11 +104,13 @@ def log_likelihoods(
         of_batch = partial(_log_likelihoods_alone, model, num_samples)
     of_each = jax.random.split(key, count)
     estimates = []
-    for start in tqdm(range(0, count, batch_size), desc=show, disable=show is None, unit=" batches"):
+    bar = tqdm(range(0, count, batch_size), desc=show, disable=show is None, unit=" batches", postfix="compiling")
+    for start in bar:
         # The last batch is filled up with examples that are then dropped, so that one program serves all.
         rows = np.arange(start, start + batch_size) % count
         chosen = jax.tree.map(lambda leaf, rows=rows: leaf[rows], xs)
         estimates.append(np.asarray(of_batch(of_each[rows], params, chosen)))
+        bar.set_postfix_str("", refresh=False)
     return np.concatenate(estimates)[:count]
 
 

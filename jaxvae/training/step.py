@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import ALONE, Loss, Metrics, Shared
+from jaxvae.loops import scan
+from jaxvae.losses import ALONE, Loss, Metrics, OfWholeBatch, Shared
 from jaxvae.types import Array, Key, Params
 
 Data = Any  # a tree of arrays with one leading axis of examples: images [N, H, W, C], or (images, labels [N])
@@ -88,7 +89,18 @@ def make_step(
         (state, keys [B], xs [B, *event]) -> (state, metrics); the metrics are the loss's, with "loss" and
         "gradient_norm". It raises a ValueError where one of `start` and `make_step` was asked for a moving average and
         the other not, and where the batch cannot be taken in so many parts.
+
+    Raises:
+        ValueError: the batch is to be taken in parts, and the loss is one of a whole batch (`losses.OfWholeBatch`); or
+            in less than one part.
     """
+    if accumulate < 1:
+        raise ValueError(f"accumulate={accumulate} must be at least one, the number of parts of a batch")
+    if accumulate > 1 and isinstance(loss, OfWholeBatch):
+        raise ValueError(
+            f"this loss looks at {loss.looks_at} over the whole batch, and in accumulate={accumulate} parts it would "
+            "be another loss: leave out accumulate, or take a loss that is a mean over examples"
+        )
     value_and_gradient = jax.value_and_grad(loss, argnums=1, has_aux=True)
 
     def gradient_of(state: State, keys: Key, xs: Array) -> Any:
@@ -102,9 +114,7 @@ def make_step(
 
         parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), (keys, xs))
         nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_part, *jax.tree.map(lambda leaf: leaf[0], parts)))
-        total, _ = jax.lax.scan(
-            lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), nothing, parts
-        )
+        total, _ = scan(lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), nothing, parts)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
     def step(state: State, keys: Key, xs: Array) -> tuple[State, Metrics]:
@@ -167,7 +177,7 @@ def steps(
         return one(state, stored)
 
     order = visits(key, state.step, num_examples(data), batch_size=batch_size, length=length)
-    return jax.lax.scan(of_rows, state, order)
+    return scan(of_rows, state, order)
 
 
 def streamed(
@@ -188,9 +198,7 @@ def streamed(
     Returns:
         The state after the steps, and the metrics of every step, each [L].
     """
-    return jax.lax.scan(
-        _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared), state, batches
-    )
+    return scan(_one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared), state, batches)
 
 
 def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length: int | None = None) -> Array:

@@ -12,7 +12,7 @@ import tyro
 from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View, of_images
 from jaxvae.run.held_out import prepared
@@ -40,6 +40,13 @@ class Images(Stored):
     By default dynamic under a likelihood of binary pixels, none under another."""
     split: str | None = None
     """The split by its name, 50k/10k/10k or 60k/10k for MNIST; by default the data set's own."""
+    alpha: Literal["drop", "white", "black"] | None = None
+    """What lies behind the transparent images of a folder; drop takes their colours alone. By default they are
+    refused."""
+    resize: Annotated[int | None, AtLeast(1)] = None
+    """Bring the shorter side of a folder's images to so many pixels, and cut out the middle square."""
+    patches: Annotated[int | None, AtLeast(1)] = None
+    """Cut a folder's images into squares of so many pixels, side by side, each an example."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,16 @@ def load_images(config: Any) -> Dataset:
             f"--model.likelihood {said(config.model.likelihood)} is a density of grey pixels: give --data.binarize none"
         )
     data = config.data
-    return load(data.name, split=data.split, binarize=binarization(config), source=data.source, folder=data.folder)
+    return load(
+        data.name,
+        split=data.split,
+        binarize=binarization(config),
+        source=data.source,
+        folder=data.folder,
+        alpha=data.alpha,
+        resize=data.resize,
+        patches=data.patches,
+    )
 
 
 def prepare_of(config: Any) -> training.Prepare:
@@ -220,7 +236,9 @@ def protocol_of(config: Any) -> dict[str, Any]:
     Returns:
         Words and numbers.
     """
-    stated = {"binarisation": BINARISATION.get(config.data.name, binarization(config))}
+    stated: dict[str, Any] = {"binarisation": BINARISATION.get(config.data.name, binarization(config))}
+    made_of = {name: getattr(config.data, name) for name in ("alpha", "resize", "patches")}
+    stated |= {name: value for name, value in made_of.items() if value is not None}
     objective = getattr(config, "objective", None)
     if objective is not None:
         stated |= {"bound": said(objective.bound), "k": objective.num_samples}
