@@ -217,6 +217,20 @@ FAULTS = [
         "networks/test_recurrent.py",
     ),
     Fault(
+        "the posterior's density left out of the weights of an imputation",
+        "models/missing.py",
+        ".log_prob(row) + prior.log_prob(z) - log_q, z",
+        ".log_prob(row) + prior.log_prob(z), z",
+        "models/test_missing.py",
+    ),
+    Fault(
+        "one key for all imputations of a row",
+        "models/missing.py",
+        "jax.random.split(key_cells, num_draws), drawn_codes)",
+        "jax.random.split(key_cells, 1)[jnp.zeros(num_draws, int)], drawn_codes)",
+        "models/test_missing.py",
+    ),
+    Fault(
         "height and width of a kernel swapped",
         "networks/convolution.py",
         'LAYOUT = ("NHWC", "HWIO", "NHWC")',
