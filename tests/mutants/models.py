@@ -39,7 +39,7 @@ FAULTS = [
         "models/ladder.py",
         "messages.insert(0, Normal(**outputs))",
         "messages.append(Normal(**outputs))",
-        "models/test_ladder.py",
+        "models/test_ladder.py::test_the_network_farthest_from_the_image_speaks_to_the_top",
     ),
     Fault(
         "the precisions of two Gaussians swapped in their product",
