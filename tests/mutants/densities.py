@@ -257,4 +257,18 @@ FAULTS = [
         "lambda pixel, _: pixel.sample(keys[0])",
         "likelihoods/test_autoregressive_pixels.py",
     ),
+    Fault(
+        "missing cells counted",
+        "likelihoods/columns.py",
+        "return jnp.where(observed, nats, jnp.zeros_like(nats))",
+        "return nats",
+        "likelihoods/test_columns.py",
+    ),
+    Fault(
+        "a column's unit with the other sign",
+        "likelihoods/columns.py",
+        "nats - self.log_units[name]",
+        "nats + self.log_units[name]",
+        "likelihoods/test_columns.py",
+    ),
 ]

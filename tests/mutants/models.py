@@ -39,7 +39,7 @@ FAULTS = [
         "models/ladder.py",
         "messages.insert(0, Normal(**outputs))",
         "messages.append(Normal(**outputs))",
-        "models/test_ladder.py",
+        "models/test_ladder.py::test_the_network_farthest_from_the_image_speaks_to_the_top",
     ),
     Fault(
         "the precisions of two Gaussians swapped in their product",
@@ -215,6 +215,20 @@ FAULTS = [
         "update * state + (1 - update) * candidate",
         "(1 - update) * state + update * candidate",
         "networks/test_recurrent.py",
+    ),
+    Fault(
+        "the posterior's density left out of the weights of an imputation",
+        "models/missing.py",
+        ".log_prob(row) + prior.log_prob(z) - log_q, z",
+        ".log_prob(row) + prior.log_prob(z), z",
+        "models/test_missing.py",
+    ),
+    Fault(
+        "one key for all imputations of a row",
+        "models/missing.py",
+        "jax.random.split(key_cells, num_draws), drawn_codes)",
+        "jax.random.split(key_cells, 1)[jnp.zeros(num_draws, int)], drawn_codes)",
+        "models/test_missing.py",
     ),
     Fault(
         "height and width of a kernel swapped",

@@ -12,7 +12,7 @@ FAULTS = [
         "losses/base.py",
         "return -jnp.mean(values)",
         "return -jnp.sum(values)",
-        "training/test_training.py::test_the_loss_is_minus_the_mean_of_the_bounds_of_the_examples",
+        "training/test_step.py::test_the_loss_is_minus_the_mean_of_the_bounds_of_the_examples",
     ),
     Fault(
         "the bounds of encoder and decoder swapped",
@@ -131,14 +131,14 @@ FAULTS = [
         "training/step.py",
         "jax.tree.map(lambda leaf: leaf / accumulate, total)",
         "total",
-        f"{TRAINING}::test_a_batch_taken_in_parts_is_the_batch",
+        "training/test_batches_in_parts.py::test_a_batch_taken_in_parts_is_the_batch",
     ),
     Fault(
         "the moving average's decay for its rest",
         "training/step.py",
         "state.average, 1 - decay)",
         "state.average, decay)",
-        f"{TRAINING}::test_the_moving_average_is_its_formula",
+        "training/test_step.py::test_the_moving_average_is_its_formula",
     ),
     Fault(
         "a byte divided by 256",
