@@ -205,8 +205,8 @@ def _draw(
     path: Path, by_k: dict[int, np.ndarray], naive: dict[int, np.ndarray], lower: np.ndarray, simulated: Any
 ) -> None:
     caption = (
-        f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated from the model, log "
-        "p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
+        f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated from the model, "
+        "log p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
     )
     if np.any(simulated.gap < 0):
         caption += " Orange: an image whose two bounds have crossed by chance."
