@@ -14,6 +14,7 @@ from jaxvae.questions.parts.examined import at_least, check_gaussians, each_of, 
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
+from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
@@ -88,7 +89,7 @@ def main(options: Options) -> None:
         rows=rows,
         figures=[figure.name],
     )
-    print("\n".join(f"{name:<34} {value:>9}{error and f' ± {error}'}" for name, value, error in rows))
+    print("\n".join(f"{with_minus(name):<34} {value:>9}{error and f' ± {error}'}" for name, value, error in rows))
     print(f"active units: {active.sum()} of {active.size}\n{sentence}\nreport: {report}")
 
 

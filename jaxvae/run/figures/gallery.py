@@ -177,7 +177,8 @@ def latent_scatter(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, 
     if labels is not None:
         caption += " Look for classes that lie apart."
     left, right = 96, 90 if listed else 0
-    with page(path, "The latent codes", caption, width=NARROW, height=700) as place:
+    title = "The latent codes, by t-SNE" if names[0].startswith("t-SNE") else "The latent codes"
+    with page(path, title, caption, width=NARROW, height=700) as place:
         axes = place(left, 0, NARROW - 2 * MARGIN - left - right, 636)
         colours = [CLASSES[i % len(CLASSES)] for i in range(len(kinds))]
         for kind, colour in zip(kinds, colours, strict=True):
