@@ -121,7 +121,7 @@ def reference_of(name: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z_][\w.]*", name):
         return None
     known = documented()
-    if name in known.values():
+    if name in known.values() or name in names():
         return name
     if name in known:
         return known[name]
