@@ -193,12 +193,11 @@ def model_of(config: Config, about: About, first: Run | None) -> VAE:
     settings, cast = config.model, cast_to(config.precision)
     # With ReLU or softplus, whose features are not bounded, the first epoch of a learned scale has infinite gradients.
     activation, hidden = jnp.tanh, (settings.width,) * settings.depth
-    if first is not None:
-        density, outputs = Normal, Normal.parameters((first.config.model.latent,))
-    elif settings.features is None:
+    if settings.features is None:
         density, outputs = settings.likelihood.of(about.example[0].shape)
     else:
-        density, outputs = Normal, Normal.parameters(about.example[0][0].shape)
+        codes = about.example[0][0].shape if first is None else (first.config.model.latent,)
+        density, outputs = Normal, Normal.parameters(codes)
 
     def of_two(outputs: Any) -> Any:
         first, second = (networks.mlp((), {"features": (settings.width,)}) for _ in range(2))
