@@ -28,7 +28,8 @@ from jaxvae.run.settings import Evaluation, Optimizer
 FIRST = plain.Model(networks.Small(width=500, depth=2), latent=50, mean_bias=True)
 SECOND = few_labels.Model(width=100, latent=5, alpha=0.5, together=True)
 FIRST_RATE = Optimizer(lr=1e-3, schedule="cosine", warmup_steps=500)
-RATE = Optimizer(lr=2e-3, schedule="cosine", warmup_steps=500, clip=10.0)
+# The second moment of gradients begins at zero for M1 when it is let go: with a short memory its first steps are not long.
+RATE = Optimizer(lr=2e-3, schedule="cosine", warmup_steps=300, clip=200.0, beta2=0.99)
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Options:
     """Subsets of labels (and starts of M2), in turn."""
     first_epochs: Annotated[int, AtLeast(0)] = 16
     """Of M1; 0 leaves it out."""
-    epochs: Annotated[int, AtLeast(1)] = 12
-    """Of every M2."""
+    epochs: Annotated[int, AtLeast(1)] = 15
+    """Of every M2, those in which M1 is held among them."""
     data: Images = field(default_factory=Images)
     first: plain.Model = field(default_factory=lambda: FIRST)
     second: few_labels.Model = field(default_factory=lambda: SECOND)
