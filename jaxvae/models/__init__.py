@@ -29,6 +29,7 @@ from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
 from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
 from jaxvae.models.semi_amortised import semi_amortised
 from jaxvae.models.sequences import Family, deep_markov, variational_recurrent
+from jaxvae.models.stacked import held, stacked
 from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "generalized_doubly_reparameterized",
     "given",
     "hamiltonian_vae",
+    "held",
     "imputed",
     "keys_of",
     "labelled_vae",
@@ -97,6 +99,7 @@ __all__ = [
     "revived",
     "salt_and_pepper",
     "semi_amortised",
+    "stacked",
     "straight_through",
     "support",
     "the_same_for_all",
