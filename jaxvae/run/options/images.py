@@ -17,6 +17,7 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View, of_images
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
+from jaxvae.run.options.code_prices import OwnLoss
 from jaxvae.run.options.objective import bound_of, leading_step, loss_of
 from jaxvae.run.options.parts import Parts, cast_to
 from jaxvae.run.options.words import said
@@ -25,7 +26,7 @@ from jaxvae.run.settings import Settings, Stored
 from jaxvae.types import Shape
 
 Binarize = Literal["none", "static", "dynamic", "threshold"]
-BINARISATION = {"binarized_mnist": "static (Larochelle's)"}
+BINARISATION = {"binarized_mnist": "static (Larochelle's)", "sprites": "rendered so", "sprites_64": "rendered so"}
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Images(Stored):
     """The images."""
 
     name: Annotated[str, tyro.conf.arg(aliases=["--data"]), EVERYDAY] = "digits"
-    """digits, mnist, fashion_mnist, binarized_mnist, omniglot, frey_faces, tfds:NAME for a data set that
-    tensorflow-datasets has prepared, or the path of an .npy or .npz file or of a folder of images."""
+    """digits, mnist, fashion_mnist, binarized_mnist, omniglot, frey_faces, sprites, sprites_64, tfds:NAME for a data
+    set that tensorflow-datasets has prepared, or the path of an .npy or .npz file or of a folder of images."""
     binarize: Binarize | None = None
     """How grey pixels become zeros and ones: not at all; drawn once; drawn anew at every visit; cut at one half.
     By default dynamic under a likelihood of binary pixels, none under another."""
@@ -60,7 +61,7 @@ def binarization(config: Any) -> Binarize:
     """
     if config.data.binarize is not None:
         return config.data.binarize
-    grey = config.data.name != "binarized_mnist"
+    grey = config.data.name not in BINARISATION
     return "dynamic" if grey and config.model.likelihood.pixels == "binary" else "none"
 
 
@@ -188,8 +189,12 @@ def image_recipe(
 
     objective = getattr(config, "objective", None)
     own: dict[str, Any] = {}
+    extra: Any = ()
     if objective is not None:
-        own = {
+        if isinstance(objective.price, OwnLoss):
+            model, extra = objective.price.of_model(model), objective.price.extra()
+            own["optimizer"] = objective.price.optimizer
+        own |= {
             "loss": lambda plan: loss_of(objective, model, plan, accumulate=config.accumulate),
             "bound": bound_of(objective, model),
             "step": leading_step(
@@ -202,7 +207,7 @@ def image_recipe(
         }
     defaults = {
         "model": model,
-        "init": lambda key: (model.init(key, blank), ()),
+        "init": lambda key: (model.init(key, blank), extra),
         "prepare": prepare,
         "measure": of_terms(model, as_x),
         "draw": of_images(model, as_x, view or View()),
