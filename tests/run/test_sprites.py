@@ -16,7 +16,7 @@ SIDE = 32
 
 @partial(jax.jit, static_argnames="side")
 def drawn(factors, side=SIDE):
-    return jax.vmap(partial(sprites.picture, side=side))(factors)
+    return jax.vmap(lambda of: sprites.picture(*of, side=side))(factors)
 
 
 def grid(shape, scale=5, angles=(3,), across=(15,), down=(15,)):
@@ -70,8 +70,8 @@ def test_a_heart_stands_on_its_point():
 
 
 def test_eight_pixels_lie_in_a_byte():
-    factors = jnp.asarray(sprites.factors_of(np.arange(0, sprites.COUNT, 100_003)))
-    bits = np.asarray(sprites.packed(factors, side=SIDE))
+    factors = jnp.asarray(sprites.factors_of(5 * 1024 + np.arange(0, 1024, 128)))
+    bits = np.asarray(sprites.packed(factors[0, :3], factors[:, 3:], side=SIDE))
     assert bits.shape == (8, SIDE * SIDE // 8)
     assert sprites.COUNT == 737_280
     images = sprites.unpacked(bits, SIDE)

@@ -55,27 +55,29 @@ def scale_of(index: Array) -> Array:
     return 0.5 + 0.1 * jnp.asarray(index, float)
 
 
-def picture(factors: Array, *, side: int) -> Array:
+def picture(shape: Array, scale: Array, angle: Array, across: Array, down: Array, *, side: int) -> Array:
     """One picture.
 
     Args:
-        factors: [5] int, as `factors_of` gives them.
+        shape: [] int, as all factors, in the order of FACTORS.
+        scale: [].
+        angle: [].
+        across: [] x.
+        down: [] y.
         side: in pixels.
 
     Returns:
         [side, side] booleans, rows from the top.
     """
-    shape, scale, angle, across, down = factors
     middle = (jnp.arange(side * SUB, dtype=float) + 0.5) / (side * SUB)
     reach = (1 - 2 * RADIUS) / 31
     x, y = ((middle - RADIUS - reach * place.astype(float)) / scale_of(scale) for place in (across, down))
     x, y = x[None, :], y[:, None]
-    # Whole quarters of a turn swap the axes and their signs, exactly; what is left of the angle is less than one.
-    turns = (2 * np.pi / FACTORS["angle"]) * (angle % QUARTER).astype(float)
-    u, v = jnp.cos(turns) * x + jnp.sin(turns) * y, jnp.cos(turns) * y - jnp.sin(turns) * x
-    ways = jnp.stack([jnp.stack([u, v]), jnp.stack([v, -u]), jnp.stack([-u, -v]), jnp.stack([-v, u])])
-    u, v = ways[angle // QUARTER]
-    inside = jnp.stack([_square(u, v), _ellipse(u, v), _heart(u, v)])[shape]
+    # Whole quarters of a turn swap cosine and sine and their signs, exactly; what is left of the angle is less.
+    turn = (2 * np.pi / FACTORS["angle"]) * (angle % QUARTER).astype(float)
+    c, s = jnp.cos(turn), jnp.sin(turn)
+    c, s = jnp.stack([c, -s, -c, s])[angle // QUARTER], jnp.stack([s, c, -s, -c])[angle // QUARTER]
+    inside = jax.lax.switch(shape, [_square, _ellipse, _heart], c * x + s * y, c * y - s * x)
     covered = jnp.sum(inside.reshape(side, SUB, side, SUB), axis=(1, 3))
     return covered >= SUB * SUB // 2
 
@@ -109,21 +111,19 @@ def _heart(u: Array, v: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="side")
-def packed(factors: Array, *, side: int) -> Array:
+def packed(figure: Array, places: Array, *, side: int) -> Array:
     """Pictures with 8 pixels in a byte, rendered on the device.
 
     Args:
-        factors: [n, 5] int.
+        figure: [3] int shape, scale and angle of all.
+        places: [n, 2] int, x and y of each.
         side: in pixels, a multiple of 8.
 
     Returns:
         [n, side side / 8] uint8, the first pixel in the highest bit.
     """
-
-    def of_one(factors: Array) -> Array:
-        return jnp.packbits(picture(factors, side=side).reshape(-1))
-
-    return jax.vmap(of_one)(factors)
+    # Of one figure: only its own shape is computed, which of several under `vmap` would be all three.
+    return jax.vmap(lambda place: jnp.packbits(picture(*figure, *place, side=side).reshape(-1)))(places)
 
 
 def unpacked(bits: np.ndarray, side: int) -> np.ndarray:
@@ -159,8 +159,8 @@ def rendered(name: str, folder: Path) -> np.ndarray:
         try:
             with arrays.locked(folder / "arrays" / f"{name}.lock"), arrays.written(path, shape, np.uint8) as bits:
                 for begin in tqdm(range(0, COUNT, AT_ONCE), desc=f"rendering {name}", unit_scale=AT_ONCE):
-                    rows = np.arange(begin, begin + AT_ONCE)
-                    bits[rows] = packed(jnp.asarray(factors_of(rows)), side=side)
+                    factors = jnp.asarray(factors_of(np.arange(begin, begin + AT_ONCE)))
+                    bits[begin : begin + AT_ONCE] = packed(factors[0, :3], factors[:, 3:], side=side)
         except OSError as error:
             raise DataError(
                 f"{name} cannot be rendered into {path.parent} ({error}): choose another folder with folder= or "
