@@ -37,6 +37,7 @@ from jaxvae.evaluation.factor_classifiers import Dci, beta_vae_score, dci, dci_o
 from jaxvae.evaluation.gaps import InferenceGap, best_posterior, inference_gap
 from jaxvae.evaluation.importance import ImportanceEstimate, diagnose, importance_estimate, pareto_shape, trust_sentence
 from jaxvae.evaluation.likelihood import log_likelihood, log_weight_of, prior_log_likelihood
+from jaxvae.evaluation.samples import Support, TwoSamples, frechet_distance, support, two_samples
 
 __all__ = [
     "Annealed",
@@ -49,6 +50,8 @@ __all__ = [
     "KLParts",
     "RateDistortion",
     "Start",
+    "Support",
+    "TwoSamples",
     "active_units",
     "annealed_log_likelihood",
     "best_posterior",
@@ -62,6 +65,7 @@ __all__ = [
     "decompose_kl",
     "diagnose",
     "factor_vae_score",
+    "frechet_distance",
     "from_posterior",
     "from_prior",
     "importance_estimate",
@@ -81,6 +85,8 @@ __all__ = [
     "separated_lines",
     "separated_r2",
     "sigmoid_path",
+    "support",
     "trust_sentence",
+    "two_samples",
     "unsupervised_ranking",
 ]

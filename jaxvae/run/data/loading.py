@@ -87,7 +87,8 @@ def _standard(name: str, split: str | None, source: Path | None, folder: Path) -
     if name in SIDES:
         from jaxvae.run.data.sprites import split_of
 
-        return Dataset(name, split, *(split_of(name, sprite_rows(part), folder) for part in ("train", "valid", "test")))
+        of_part = [split_of(name, sprite_rows(part), folder) for part in ("train", "valid", "test")]
+        return Dataset(name, split, of_part[0], of_part[1], of_part[2])
     stored = {"whole": digits()} if name == "digits" else _arrays(name, standard, source, folder)
 
     def part(rows: Rows) -> Split:
