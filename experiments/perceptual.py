@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.classifier import Classifier, classifier
 from experiments.new_folder import new_folder
 from jaxvae.distributions import Normal
 from jaxvae.draws import pathwise
 from jaxvae.model import VAE
 from jaxvae.models import perceptual_vae
 from jaxvae.priors import standard_normal
+from jaxvae.questions.parts.classifier import Classifier, classifier
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, refusals
 from jaxvae.run.choice import EVERYDAY, Above, AtLeast, check_ranges, to_dict

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import scipy
 
@@ -19,9 +20,10 @@ from jaxvae.models import linear
 from jaxvae.run import launch
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.settings import Checkpoints, Evaluation
+from jaxvae.training import make_step, start
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(), re.DOTALL)
-DENOISING, RING, REDUCTION, GUMBEL = BLOCKS
+DENOISING, RING, REDUCTION, REGULARISER, GUMBEL = BLOCKS
 
 
 @pytest.fixture
@@ -83,6 +85,29 @@ def test_a_skeleton_bound_is_what_it_says():
     value = jaxvae.bound(space["median_of_weights"])(model, jax.random.key(1), params, x, num_samples=5)
     weights = jaxvae.bounds.draw_terms(model, jax.random.key(1), params, x, num_samples=5).log_weight
     assert float(value) == pytest.approx(float(np.median(weights)))
+
+
+def test_a_skeleton_regulariser_pulls_the_mean_of_the_codes_to_zero():
+    """By fifty steps with it and without, from an encoder whose codes lie about 2."""
+    space = {}
+    exec(REGULARISER, space)
+    model, optimizer = linear.linear_vae(latent=2), optax.sgd(0.01)
+    xs = jax.random.normal(jax.random.key(0), (32, 3))
+    params = model.init(jax.random.key(1), xs[0])
+    params["encoder"]["center"] = -jnp.linalg.pinv(params["encoder"]["V"]) @ jnp.full(2, 2.0)
+    found = []
+    for price in (space["mean_at_zero"], None):
+        loss = jaxvae.losses.regularised(model, of_posterior=jaxvae.losses.divergence(-1.0), of_aggregate=price)
+        step = make_step(loss, optimizer)
+
+        @jax.jit
+        def run(state, step=step):
+            keys = jax.random.split(jax.random.key(2), 50)
+            return jax.lax.scan(lambda state, key: step(state, jax.random.split(key, 32), xs), state, keys)[0]
+
+        state = run(start(params, optimizer))
+        found.append(jnp.mean(jax.vmap(lambda x, params=state.params: model.posterior(params, x).mean)(xs), axis=0))
+    assert jnp.abs(found[0]).max() < 0.3 * jnp.abs(found[1]).min()
 
 
 def test_a_skeleton_posterior_is_a_density_and_composes(imported):

@@ -1,5 +1,6 @@
 """What training descends."""
 
+from jaxvae.losses.aggregate import Aggregate, Code, OfAggregate, OfPosterior, divergence, regularised
 from jaxvae.losses.base import (
     ALONE,
     Loss,
@@ -13,29 +14,68 @@ from jaxvae.losses.base import (
     parted,
 )
 from jaxvae.losses.baseline import beside_baseline, with_baseline
+from jaxvae.losses.constrained import constrained, multiplier_start
+from jaxvae.losses.correlation import (
+    density_ratio,
+    dip,
+    gaussian_total_correlation,
+    stratified_log_weights,
+    total_correlation,
+    weighted_log_weights,
+)
+from jaxvae.losses.discrepancy import (
+    discrepancy,
+    gaussian_kernel,
+    inverse_multiquadric,
+    maximum_mean_discrepancy,
+)
+from jaxvae.losses.players import beside_discriminator, factor, optimizer_of_players, permuted, players
 from jaxvae.losses.prices import Cost, capacity, free_bits, negative_elbo
 from jaxvae.losses.schedules import cyclical
 from jaxvae.losses.wake_sleep import wake, wake_sleep, wake_wake
 
 __all__ = [
     "ALONE",
+    "Aggregate",
+    "Code",
     "Cost",
     "Loss",
     "Metrics",
+    "OfAggregate",
+    "OfPosterior",
     "OfWholeBatch",
     "Shared",
     "alone",
     "beside_baseline",
+    "beside_discriminator",
     "capacity",
+    "constrained",
     "cyclical",
+    "density_ratio",
+    "dip",
+    "discrepancy",
+    "divergence",
+    "factor",
     "free_bits",
+    "gaussian_kernel",
+    "gaussian_total_correlation",
+    "inverse_multiquadric",
     "lifted",
+    "maximum_mean_discrepancy",
     "metrics_of",
+    "multiplier_start",
     "negative_bound",
     "negative_elbo",
+    "optimizer_of_players",
     "parted",
+    "permuted",
+    "players",
+    "regularised",
+    "stratified_log_weights",
+    "total_correlation",
     "wake",
     "wake_sleep",
     "wake_wake",
+    "weighted_log_weights",
     "with_baseline",
 ]

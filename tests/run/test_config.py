@@ -220,9 +220,16 @@ UNTRACEABLE = [
     ),
     (
         having(objective__price=prices.FreeBits(), accumulate=2),
-        "look at the mean divergence of a whole batch: leave out --accumulate and --objective.remat",
+        "looks at the mean divergence of a whole batch: leave out --accumulate, or give",
     ),
-    (having(objective__price=prices.Capacity(), objective__remat=1), "look at the mean divergence of a whole batch"),
+    (
+        having(objective__price=prices.Capacity(), objective__remat=1),
+        "price capacity holds all draws at once: leave out --objective.remat",
+    ),
+    (
+        having(objective__price=prices.Factor(), accumulate=2),
+        "--objective.price factor looks at the aggregate posterior of a whole batch: leave out --accumulate",
+    ),
     (
         having(objective__encoder_steps=3),
         "--batch-size 100 cannot be taken in --objective.encoder-steps 3 parts of one",

@@ -46,6 +46,11 @@ RUNS = {
     ),
     "lead": (model(3, posteriors.Normal()), Objective(encoder_steps=5, encoder_epochs=1)),
     "capacity": (model(3, posteriors.Iaf(hidden=8)), Objective(price=prices.Capacity(nats=5.0))),
+    "total-correlation": (model(3, posteriors.Normal()), Objective(price=prices.TotalCorrelation())),
+    "factor": (model(3, posteriors.Iaf(hidden=8)), Objective(price=prices.Factor(width=8, depth=2))),
+    "dip": (model(3, posteriors.Normal()), Objective(price=prices.Dip(version="i"))),
+    "mmd": (model(3, posteriors.Full(), prior=VAMP), Objective(price=prices.Mmd(alpha=0.5))),
+    "distortion": (model(3, posteriors.Normal()), Objective(price=prices.Distortion(nats=25.0))),
     "vr-max": (model(3, posteriors.Normal()), Objective(bounds.Renyi(alpha=float("-inf")), num_samples=3)),
 }
 
@@ -100,7 +105,7 @@ def test_a_run_that_is_stopped_and_goes_on_is_the_run_that_is_not(name, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hamiltonian", "wake-sleep", "learned-baseline", "lead"])
+@pytest.mark.parametrize("name", ["hamiltonian", "wake-sleep", "learned-baseline", "lead", "factor", "distortion"])
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_seeds_together_are_those_trained_alone(name, backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)

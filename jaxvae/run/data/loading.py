@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxvae.run.data import arrays, binarization
 from jaxvae.run.data.dataset import DataError, Dataset, Split
 from jaxvae.run.data.digits import digits
-from jaxvae.run.data.protocols import STANDARD, Rows, Standard
+from jaxvae.run.data.protocols import SIDES, STANDARD, Rows, Standard, sprite_rows
 
 
 def load(
@@ -30,6 +30,7 @@ def load(
     Args:
         name: one of
             - "digits", "mnist", "fashion_mnist", "binarized_mnist", "omniglot", "frey_faces" (see `protocols`);
+            - "sprites", "sprites_64" (see `sprites`), which are rendered the first time;
             - "tfds:NAME", a data set that TensorFlow Datasets has prepared already (see `prepared`);
             - a path to a `.npy` or `.npz` file (see `own_arrays`);
             - a path to a folder of images (see `own_images`).
@@ -97,6 +98,11 @@ def _standard(name: str, split: str | None, source: Path | None, folder: Path) -
     split = split or next(iter(standard.splits))
     if split not in standard.splits:
         raise DataError(f"{name} has no split {split!r}: choose one of {', '.join(standard.splits)}.")
+    if name in SIDES:
+        from jaxvae.run.data.sprites import split_of
+
+        of_part = [split_of(name, sprite_rows(part), folder) for part in ("train", "valid", "test")]
+        return Dataset(name, split, of_part[0], of_part[1], of_part[2])
     stored = {"whole": digits()} if name == "digits" else _arrays(name, standard, source, folder)
 
     def part(rows: Rows) -> Split:

@@ -9,7 +9,9 @@ The splits that papers quote, by name:
   the IWAE paper, whose 28x28 images were another file;
 - `frey_faces`: "1565/200/200", the sizes of the VampPrior paper. Its code shuffles without a seed, so the frames in
   each part are ours: the permutation of `RandomState(0)`;
-- `digits`: "1297/200/300", by the permutation of `RandomState(0)`.
+- `digits`: "1297/200/300", by the permutation of `RandomState(0)`;
+- `sprites`, `sprites_64`: "717280/10000/10000", by the permutation of `RandomState(0)`. `sprite_rows` tells which, and
+  `sprites.factors_of` what they show.
 """
 
 from collections.abc import Mapping
@@ -67,6 +69,25 @@ _LAROCHELLE = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mni
 _LAKE = "https://github.com/brendenlake/omniglot/raw/master/python"
 _LAKE_REPACKED = "https://github.com/Goldesel23/Siamese-Networks-for-One-Shot-Learning/tree/8aae4568#"
 
+SIDES: Mapping[str, int] = {"sprites": 32, "sprites_64": 64}  # of those that are rendered, in pixels
+
+
+def sprite_rows(part: str) -> np.ndarray:
+    """The numbers of the sprites of a part.
+
+    Args:
+        part: "train", "valid" or "test".
+
+    Returns:
+        [n], for `jaxvae.run.data.sprites.factors_of`.
+    """
+    rows = getattr(STANDARD["sprites"].splits["717280/10000/10000"], part)[1]
+    assert isinstance(rows, np.ndarray)
+    return rows
+
+
+_SPRITES = _permuted(737_280, 717_280, 10_000)
+
 STANDARD: Mapping[str, Standard] = {
     "digits": Standard(
         shapes={"whole": (1797, 8, 8, 1)},
@@ -120,4 +141,8 @@ STANDARD: Mapping[str, Standard] = {
             {"packed": "https://github.com/jmtomczak/vae_vampprior#frey_faces.npz"},
         ),
     ),
+    **{
+        name: Standard({"whole": (737_280, side, side, 1)}, labelled=True, splits={"717280/10000/10000": _SPRITES})
+        for name, side in SIDES.items()
+    },
 }

@@ -17,6 +17,7 @@ from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View, of_images
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
+from jaxvae.run.options.code_prices import OwnLoss
 from jaxvae.run.options.floors import with_floor
 from jaxvae.run.options.likelihoods import LearnedScale
 from jaxvae.run.options.objective import bound_of, leading_step, loss_of
@@ -27,7 +28,7 @@ from jaxvae.run.settings import Settings, Stored
 from jaxvae.types import Shape
 
 Binarize = Literal["none", "static", "dynamic", "threshold"]
-BINARISATION = {"binarized_mnist": "static (Larochelle's)"}
+BINARISATION = {"binarized_mnist": "static (Larochelle's)", "sprites": "rendered so", "sprites_64": "rendered so"}
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Images(Stored):
     """The images."""
 
     name: Annotated[str, tyro.conf.arg(aliases=["--data"]), EVERYDAY] = "digits"
-    """digits, mnist, fashion_mnist, binarized_mnist, omniglot, frey_faces, tfds:NAME for a data set that
-    tensorflow-datasets has prepared, or the path of an .npy or .npz file or of a folder of images."""
+    """digits, mnist, fashion_mnist, binarized_mnist, omniglot, frey_faces, sprites, sprites_64, tfds:NAME for a data
+    set that tensorflow-datasets has prepared, or the path of an .npy or .npz file or of a folder of images."""
     binarize: Binarize | None = None
     """How grey pixels become zeros and ones: not at all; drawn once; drawn anew at every visit; cut at one half.
     By default dynamic under a likelihood of binary pixels, none under another."""
@@ -69,7 +70,7 @@ def binarization(config: Any) -> Binarize:
     """
     if config.data.binarize is not None:
         return config.data.binarize
-    grey = config.data.name != "binarized_mnist"
+    grey = config.data.name not in BINARISATION
     return "dynamic" if grey and config.model.likelihood.pixels == "binary" else "none"
 
 
@@ -204,14 +205,14 @@ def image_recipe(
     def as_x(split: Split) -> Any:
         return prepared(prepare, stored(split))
 
-    likelihood = config.model.likelihood
-    measure = of_terms(model, as_x, bits=likelihood.pixels == "levels")
-    if isinstance(likelihood, LearnedScale):
-        measure = with_floor(measure, model, as_x, likelihood)
     objective = getattr(config, "objective", None)
     own: dict[str, Any] = {}
+    extra: Any = ()
     if objective is not None:
-        own = {
+        if isinstance(objective.price, OwnLoss):
+            model, extra = objective.price.of_model(model), objective.price.extra()
+            own["optimizer"] = objective.price.optimizer
+        own |= {
             "loss": lambda plan: loss_of(objective, model, plan, accumulate=config.accumulate),
             "bound": bound_of(objective, model),
             "step": leading_step(
@@ -222,9 +223,13 @@ def image_recipe(
             ),
             "num_samples": objective.num_samples,
         }
+    likelihood = config.model.likelihood
+    measure = of_terms(model, as_x, bits=likelihood.pixels == "levels")
+    if isinstance(likelihood, LearnedScale):
+        measure = with_floor(measure, model, as_x, likelihood)
     defaults = {
         "model": model,
-        "init": lambda key: (model.init(key, blank), ()),
+        "init": lambda key: (model.init(key, blank), extra),
         "prepare": prepare,
         "measure": measure,
         "draw": of_images(model, as_x, view or View()),

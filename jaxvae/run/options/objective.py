@@ -11,10 +11,11 @@ from jaxvae import bounds, losses
 from jaxvae.losses import Loss
 from jaxvae.model import VAE
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY, AtLeast
+from jaxvae.run.choice import EVERYDAY, AtLeast, named
 from jaxvae.run.options.bounds import AnyBound, Elbo, Piwae
+from jaxvae.run.options.code_prices import OwnLoss
 from jaxvae.run.options.estimators import AnyEstimator, Pathwise
-from jaxvae.run.options.prices import AnyPrice, Capacity, FreeBits, Weight
+from jaxvae.run.options.prices import AnyPrice, DivergencePrice, Weight
 from jaxvae.run.recipe import Plan
 from jaxvae.training import Step, make_leading_step
 from jaxvae.types import Array, Key, Params
@@ -28,7 +29,7 @@ class PathObjective:
     """The bound on log p(x)."""
     num_samples: Annotated[int, AtLeast(1), EVERYDAY] = 1
     """k, the number of posterior draws for each example."""
-    price: AnyPrice = field(default_factory=Weight)
+    price: DivergencePrice = field(default_factory=Weight)
     """What the latent part costs in the loss: beta, a warm-up, free bits, a capacity."""
     remat: Annotated[int | None, AtLeast(1)] = None
     """Hold so many of the k draws at once, and compute the decoder again for the gradient: less memory, more time."""
@@ -47,6 +48,9 @@ class PathObjective:
 class Objective(PathObjective):
     """What training ascends."""
 
+    price: AnyPrice = field(default_factory=Weight)  # type: ignore[assignment]  # frozen, so a wider one is safe
+    """What the latent part costs in the loss: beta, a warm-up, free bits, a capacity; what the codes of a whole batch
+    cost; or the least that it can at a given distortion."""
     estimator: AnyEstimator = field(default_factory=Pathwise)
     """The gradient estimator."""
 
@@ -72,13 +76,16 @@ def loss_of(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int
             f"--objective.num-samples {k} cannot be taken in --objective.bound.groups {groups} of one size: give a "
             f"multiple of {groups}"
         )
-    if isinstance(price, FreeBits | Capacity):
-        if accumulate > 1 or objective.remat is not None:
+    if isinstance(price, OwnLoss):
+        name = f"--objective.price {named(type(price))}"
+        if price.looks_at and accumulate > 1:
             raise RunError(
-                "--objective.price free-bits and capacity look at the mean divergence of a whole batch: leave out "
-                "--accumulate and --objective.remat, or give --objective.price weight"
+                f"{name} looks at {price.looks_at} of a whole batch: leave out --accumulate, or give --objective.price "
+                "weight"
             )
-        return losses.negative_elbo(model, price.cost(plan), num_samples=k, shared=plan.shared)
+        if objective.remat is not None:
+            raise RunError(f"{name} holds all draws at once: leave out --objective.remat, or give another price")
+        return price.loss(model, plan, num_samples=k)
     beta = price.schedule(plan)
     if isinstance(objective.bound, Piwae):
         if objective.remat is not None:

@@ -61,6 +61,8 @@ class OfReals:
 class Normal(OfReals):
     """A diagonal Gaussian."""
 
+    has: ClassVar = REAL | {"independent"}
+
 
 @dataclass(frozen=True)
 class Full(OfReals):

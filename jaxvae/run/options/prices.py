@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 import optax
 
 from jaxvae import losses
-from jaxvae.losses import Cost
+from jaxvae.losses import Cost, Loss
+from jaxvae.model import VAE
 from jaxvae.run import RunError
 from jaxvae.run.choice import Above, AtLeast
+from jaxvae.run.options.code_prices import Dip, Distortion, Factor, Mmd, OwnLoss, TotalCorrelation
 from jaxvae.run.recipe import Plan
-
-OWN_COST = {"objective.bound": {"terms"}, "objective.estimator": {"reaches the likelihood"}}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,24 @@ class Cyclical:
 
 
 @dataclass(frozen=True)
-class FreeBits:
+class OwnCost(OwnLoss):
+    """A cost of the mean divergence."""
+
+    looks_at: ClassVar = "the mean divergence"
+
+    def cost(self, plan: Plan) -> Cost:
+        """Of the mean divergence of each latent group."""
+        raise NotImplementedError
+
+    def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
+        """The ELBO with this cost for its divergence."""
+        return losses.negative_elbo(model, self.cost(plan), num_samples=num_samples, shared=plan.shared)
+
+
+@dataclass(frozen=True)
+class FreeBits(OwnCost):
     """Nothing for the first nats of each latent group, on average over a batch."""
 
-    needs: ClassVar = OWN_COST
     nats: Annotated[float, Above(0)] = 0.5
     """Of each group that are free."""
 
@@ -69,10 +83,9 @@ class FreeBits:
 
 
 @dataclass(frozen=True)
-class Capacity:
+class Capacity(OwnCost):
     """A price for being off a divergence that grows along a line over the run."""
 
-    needs: ClassVar = OWN_COST
     over_the_run: ClassVar = "--objective.price capacity grows over the whole run"
     nats: Annotated[float, Above(0)] = 25.0
     """Of divergence that are reached at the end."""
@@ -84,4 +97,5 @@ class Capacity:
         return losses.capacity(optax.linear_schedule(0.0, self.nats, plan.num_steps), gamma=self.gamma)
 
 
-AnyPrice = Weight | Cyclical | FreeBits | Capacity
+DivergencePrice = Weight | Cyclical | FreeBits | Capacity
+AnyPrice = DivergencePrice | TotalCorrelation | Factor | Dip | Mmd | Distortion

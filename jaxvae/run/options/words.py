@@ -11,6 +11,7 @@ PHRASES = {
     "density": "a density that can be evaluated",
     "mixable": "a density of which a mixture can be made",
     "relaxed": "discrete latents that can be relaxed",
+    "independent": "a Gaussian whose dimensions are independent",
     "family": "a family whose parameters can be learned as a prior's",
     # of a prior
     "moving gaussian": "a Gaussian with learned parameters",

@@ -1,0 +1,87 @@
+"""What a whole batch shares is the same on 1, 2 and 4 devices. Adam would hide a wrong scale: the steps are SGD's."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+from rows import first
+
+from jaxvae import losses, training
+from jaxvae.models import linear
+from jaxvae.networks import mlp
+from jaxvae.training import parallel
+
+BATCH, STEPS = 8, 12
+DISCRIMINATOR = mlp((5,), {"logit": ()})
+MODEL = losses.beside_discriminator(linear.linear_vae(latent=2), DISCRIMINATOR)
+FOUR = os.environ | {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+    "JAX_PLATFORMS": "cpu",
+    "PYTHONPATH": f"{Path(__file__).parents[2]}{os.pathsep}{Path(__file__).parents[1]}",
+}
+
+
+def all_of(*prices):
+    return lambda aggregate: sum(price(aggregate) for price in prices)
+
+
+PRICES = all_of(
+    losses.total_correlation(5.0, partial(losses.stratified_log_weights, BATCH * STEPS)),
+    losses.dip(off_diagonal=3.0, diagonal=2.0, with_variances=True),
+    losses.discrepancy(9.0),
+)
+ROWS = {
+    "factor": lambda shared: losses.factor(MODEL, DISCRIMINATOR, weight=5.0, shared=shared),
+    "of the aggregate": lambda shared: losses.regularised(MODEL, of_aggregate=PRICES, shared=shared),
+    "constrained": lambda shared: losses.constrained(MODEL, distortion=3.0, rate=0.1, decay=0.5),
+}
+
+
+def run_on(name, devices):
+    """The params, what is kept beside them and the losses, after steps on so many devices; None for the plain scan."""
+    shared = losses.ALONE if devices is None else parallel.SHARED
+    optimizer = losses.optimizer_of_players({"discriminator": optax.sgd(0.1, momentum=0.5)}, rest=optax.sgd(0.01))
+    data = jnp.asarray(np.random.default_rng(0).normal(size=(BATCH * STEPS, 3)), jnp.float32)
+    extra = losses.multiplier_start() if name == "constrained" else ()
+    state = training.start(MODEL.init(jax.random.key(0), data[0]), optimizer, extra=extra)
+    step = training.make_step(ROWS[name](shared), optimizer, shared=shared)
+    settings = {"step": step, "prepare": training.grey, "batch_size": BATCH}
+    key = jax.random.key(1)
+    if devices is None:
+        found, metrics = jax.jit(partial(training.steps, **settings))(state, key, data)
+    else:
+        run = parallel.steps(devices, **settings)
+        found, metrics = parallel.first(run(*parallel.copied((state,), devices), key, parallel.copied(data, devices)))
+    moved = float(jnp.linalg.norm(ravel_pytree(found.params)[0] - ravel_pytree(state.params)[0]))
+    numbers = [ravel_pytree((found.params, found.extra))[0], *(metrics[name] for name in sorted(metrics))]
+    return np.concatenate([np.ravel(of) for of in numbers]), moved
+
+
+def main(name):
+    """In a process of its own: the largest difference to one device, and how far the params moved."""
+    alone, moved = run_on(name, None)
+    differences = [float(np.abs(run_on(name, jax.devices()[:count])[0] - alone).max()) for count in (2, 4)]
+    print(json.dumps([*differences, moved, float(np.abs(alone).max())]))
+
+
+@pytest.mark.parametrize("name", first(1, ROWS))
+def test_the_numbers_do_not_depend_on_the_devices(name):
+    """Four devices, made of one processor."""
+    done = subprocess.run([sys.executable, __file__, name], env=FOUR, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two, four, moved, largest = json.loads(done.stdout)
+    assert max(two, four) < 2e-5 * largest
+    assert moved > 0.05
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
