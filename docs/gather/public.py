@@ -16,6 +16,8 @@ SHELL = (
     "jaxvae.run.folder.opening",
     "jaxvae.run.choice",
     "jaxvae.run.data",
+    "jaxvae.run.share.export",
+    "jaxvae.run.share.hub",
 )  # what a kind of your own is written with
 
 

@@ -131,7 +131,7 @@ def flags_of(kind):
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_commands_of_a_page_exist(page):
-    known = {"train", "data", "export", "push", *files("jaxvae.questions")}
+    known = {"train", "data", "export", "push", *files("jaxvae.questions"), *names()}
     text = page.read_text().replace("\\\n", " ")
     for command in re.findall(r"(?:^!?|`|&& |=2 )jaxvae ([a-z][^`\n]*)", text, flags=re.MULTILINE):
         first, *words = command.split("#")[0].split()

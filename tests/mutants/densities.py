@@ -259,16 +259,16 @@ FAULTS = [
     ),
     Fault(
         "missing cells counted",
-        "likelihoods/columns.py",
+        "likelihoods/cells.py",
         "return jnp.where(observed, nats, jnp.zeros_like(nats))",
         "return nats",
-        "likelihoods/test_columns.py",
+        "likelihoods/test_cells.py",
     ),
     Fault(
         "a column's unit with the other sign",
-        "likelihoods/columns.py",
+        "likelihoods/cells.py",
         "nats - self.log_units[name]",
         "nats + self.log_units[name]",
-        "likelihoods/test_columns.py",
+        "likelihoods/test_cells.py",
     ),
 ]

@@ -163,8 +163,8 @@ FAULTS = [
     Fault(
         "a sign in the generalised gradient of the prior",
         "models/generalized.py",
-        "normalised_weight * of_weight, -normalised_weight * of_weight",
-        "normalised_weight * of_weight, normalised_weight * of_weight",
+        "-along.astype(of_prior.dtype)",
+        "along.astype(of_prior.dtype)",
         "losses/test_losses.py::test_the_generalised_gradient_is_unbiased_and_quieter_for_the_prior",
     ),
     Fault(
