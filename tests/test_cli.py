@@ -1,8 +1,8 @@
 """The command `jaxvae`: what there is, what is meant by a word that is unknown, and that it answers at once."""
 
 import os
-import resource
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
