@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from jaxvae.distributions import Laplace, Normal, above, with_least_scale
-from jaxvae.recipes import plain
+from jaxvae.recipes import class_conditional, ladder, plain, quadrants, vq
 from jaxvae.run import launch
 from jaxvae.run.choice import members, to_dict
+from jaxvae.run.data import Split
 from jaxvae.run.folder.opening import load
 from jaxvae.run.options import likelihoods, networks
 from jaxvae.run.options.images import Images
 from jaxvae.run.options.likelihoods import LearnedScale
+from jaxvae.run.recipe import About, Asked
 from jaxvae.run.settings import Checkpoints, Evaluation, Optimizer
 
 LEAST = 0.05
@@ -107,3 +109,26 @@ def test_it_is_loaded_with_its_floor(constant):
     density = model.likelihood(params, model.posterior(params, x).expectation())
     assert np.all(jnp.exp(density.log_scale) >= LEAST * (1 - 1e-5))
     assert to_dict(likelihoods.GaussianPerPixel()) == {"least_scale": 0.004}
+
+
+KINDS = {
+    "class-conditional": (class_conditional, {"network": networks.Small(width=4), "latent": 2, "classes": 3}),
+    "ladder": (ladder, {"network": networks.Small(width=4), "latent": 2}),
+    "quadrants": (quadrants, {"network": networks.Small(width=4), "latent": 2}),
+    "one shot": (quadrants, {"network": networks.Small(width=4), "latent": 2, "deterministic": True}),
+    "vq": (vq, {"network": networks.Conv(maps=(2, 2)), "latent": 2, "codes": 4}),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_images_counts_its_pixels(name):
+    kind, model = KINDS[name]
+    shape = (8, 8, 1)
+    config = kind.Config(model=kind.Model(likelihood=likelihoods.GaussianPerPixel(least_scale=1e4), **model))
+    recipe = kind.recipe(config, About(jax.ShapeDtypeStruct(shape, jnp.uint8), {}))
+    pixels = np.random.default_rng(0).integers(0, 256, (6, *shape), np.uint8)
+    params, extra = recipe.init(jax.random.key(0))
+    found = recipe.measure(recipe.whole(params, extra), Split(pixels, np.arange(6) % 3), Asked(0, None))
+    count = 48 if kind is quadrants else 64  # of the hidden pixels; a scale of one lies under this floor
+    assert np.all(found["test_scales_on_floor"].values == count)
+    assert found["test_scales_on_floor"].warning.startswith(f"{count} of {count} pixels")
