@@ -186,7 +186,7 @@ FAULTS = [
         "models/denoising.py",
         "corrupt(key_corruption, x)",
         "x",
-        "experiments/test_denoise.py",
+        "experiments/test_denoise.py::test_the_elbo_is_the_closed_form_averaged_over_the_noise",
     ),
     Fault(
         "the wrong half for one visible quadrant",
@@ -228,7 +228,7 @@ FAULTS = [
         "models/missing.py",
         "jax.random.split(key_cells, num_draws), drawn_codes)",
         "jax.random.split(key_cells, 1)[jnp.zeros(num_draws, int)], drawn_codes)",
-        "models/test_missing.py",
+        "models/test_missing.py::test_draws_of_one_row_have_noise_of_their_own",
     ),
     Fault(
         "height and width of a kernel swapped",
