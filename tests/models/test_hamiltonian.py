@@ -52,6 +52,23 @@ def test_the_dynamics_raise_the_bound():
     assert moved.mean() > np.mean(start) + 0.3
 
 
+def test_small_steps_conserve_the_weight_of_the_start():
+    """ln p(x, z) + ln N(r) stands still along Hamilton's equations: what the position gains, the momentum has lost."""
+    plain = curved_model.curved_vae()
+    model = hamiltonian_vae(plain, num_moves=2, num_leapfrog=30)
+    params = curved_model.PARAMS | {"log_step_size": jnp.log(jnp.array([0.01, 0.01]))}
+
+    def both(key):
+        z, log_start = sample_and_log_prob(plain.posterior(params, X), jax.random.split(key)[0])
+        moved = model.terms(key, params, X)
+        before = plain.likelihood(params, z).log_prob(X) + plain.prior(params).log_prob(z) - log_start
+        return moved.log_weight, before, moved.kl[1]
+
+    moved, before, of_momenta = jax.jit(jax.vmap(both))(jax.random.split(jax.random.key(6), 20))
+    np.testing.assert_allclose(moved, before, atol=0.05)
+    assert np.median(np.abs(of_momenta)) > 0.5  # what would be missed
+
+
 def test_to_use_the_last_momentum_twice_would_be_optimistic():
     """The trap: with the last momentum in the place of the first, the weights' mean lies above p(x)."""
     model = curved_model.curved_vae()

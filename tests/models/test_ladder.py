@@ -118,7 +118,7 @@ def test_the_product_of_two_gaussians():
 
 
 def test_the_network_farthest_from_the_image_speaks_to_the_top():
-    """Its message is the top's posterior; the layer below is the product of its own and of what the top says."""
+    """Its message is the top's posterior; the layer below multiplies its own message by what the top says."""
 
     def saying(mean, scale):
         message = {"mean": jnp.array([mean]), "log_scale": jnp.log(jnp.array([scale]))}

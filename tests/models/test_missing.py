@@ -111,6 +111,20 @@ def test_draws_of_missing_cells_are_spread_as_the_conditional_gaussian(float64):
     assert_mean(np.einsum("ni,nj->nij", away, away), covariance)
 
 
+def test_draws_of_one_row_have_noise_of_their_own(float64):
+    """Of a single code, two imputations differ by the cells' noise: N(0, 2 s²), with no correlation between cells."""
+    model, params = factor_analysis()
+    row = cells(ROW, OBSERVED)
+
+    def difference(key):
+        first, second = multiply_imputed(model, key, params, row, num_samples=1, num_draws=2)["numbers"]
+        return (first - second)[~OBSERVED]
+
+    away = np.asarray(jax.jit(jax.vmap(difference))(jax.random.split(jax.random.key(1), 8000)))
+    assert_mean(away, np.zeros(2))
+    assert_mean(np.einsum("ni,nj->nij", away, away), np.diag(2 * NOISE[~OBSERVED] ** 2))
+
+
 def test_with_no_cell_missing_it_is_the_plain_model(float64):
     model, params = factor_analysis()
     plain = vae(
