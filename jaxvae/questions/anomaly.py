@@ -248,7 +248,7 @@ def compare(
             "anomalous_examples": len(xs["anomalous"]),
             "training_examples": len(xs["training"]),
             "binarisation_of_anomalies": binarisation,
-            "estimator": "importance sampling from q(z|x)",
+            "nll_estimator": "importance sampling from q(z|x)",
             "nll_k": options.num_samples,
             "complexity": "bits of a PNG file (one bit a pixel where pixels are 0 or 1) times ln 2",
             "standard_error": "of an AUROC, Hanley and McNeil (1982); of a mean, over images",

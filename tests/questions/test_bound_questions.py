@@ -43,7 +43,7 @@ def test_log_likelihood_is_bracketed(folder, capsys):
     likelihood.main(likelihood.Options(folder, examples=6, num_samples=200, temperatures=60, chains=4))
     numbers = numbers_of(folder, "likelihood")
     printed = capsys.readouterr()
-    last = [line.rpartition("\r")[2] for line in printed.err.splitlines() if "batches" in line]
+    last = [line.rpartition("\r")[2] for line in printed.err.split("\n") if "batches" in line]
     assert len(last) == 1, "one bar for all estimates"
     assert "100%" in last[0]
     assert "compiling" in printed.err

@@ -1,16 +1,20 @@
 """What a section says is what its numbers say, and its protocol is the run's."""
 
+import ast
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
+from jaxvae import questions
 from jaxvae.questions.likelihood import compared
 from jaxvae.recipes import plain
-from jaxvae.run import launch
+from jaxvae.run import kinds, launch
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.options import networks
+from jaxvae.run.recipe import about
 from jaxvae.run.report import section
 from jaxvae.run.settings import Evaluation
 
@@ -59,3 +63,30 @@ def test_an_option_cannot_take_the_place_of_the_runs_protocol(tmp_path):
     with pytest.raises(ValueError, match="has its own steps: call those of 'odd' otherwise"):
         section.add(run, "odd", title="Odd", text="", numbers={}, protocol={"steps": 11})
     assert not (run.folder / "odd.json").exists()
+
+
+def protocols(file):
+    """The words of the protocols that a question states."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "section.add":
+            (given,) = [word.value for word in node.keywords if word.arg == "protocol"]
+            yield {key.value for key in given.keys}
+
+
+@pytest.mark.parametrize("file", sorted(Path(questions.__path__[0]).glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_no_question_says_a_word_of_the_runs_own_protocol(file):
+    """Which would be found after minutes of work."""
+    about_kinds = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "KINDS"
+    )
+    stated = list(protocols(file))
+    assert stated
+    for name in about_kinds:
+        kind = kinds.kind_of(name)
+        config = kind.config()
+        recipe = kind.recipe(config, about(kind.data(config)))
+        own = {"run", "dataset", "split", "epochs", "steps", "seed"} | set(recipe.protocol)
+        for words in stated:
+            assert not words & own

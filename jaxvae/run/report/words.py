@@ -11,6 +11,7 @@ WORDS |= {"auroc": "AUROC", "jax": "JAX", "map": "MAP", "ms": "ms", "ssim": "SSI
 WHOLE = {
     "nll_k": "k of the NLL",
     "nll_examples": "examples of the NLL",
+    "nll_estimator": "estimator of the NLL",
     "elbo_draws": "draws of the ELBO",
     "draw_seed": "seed of the draws",
     "wall_seconds": "wall time",
