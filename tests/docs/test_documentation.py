@@ -254,7 +254,7 @@ def test_the_reference_has_every_public_name(gathered, site):
 
 
 def test_bars_of_progress_leave_no_trace(gathered):
-    text = "begun\nsteps:   0%|   | 0/9 [00:00]\rsteps: 100%|###| 9/9 [00:01<00:00]\nended: 100 %\n"
+    text = "begun\nsteps:   0%|   | 0/9 [00:00]\rsteps: 100%|###| 9/9 [00:01<00:00\nended: 100 %\n"
     assert gathered["outputs"].settled(text) == "begun\nended: 100 %\n"
 
 
