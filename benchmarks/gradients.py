@@ -5,7 +5,6 @@ linear-Gaussian model with a learned prior, whose encoder is a little off, and o
 ratio of a parameter is |mean| / standard deviation of its gradient over these draws.
 """
 
-import json as json_format
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +29,7 @@ from jaxvae.models import generalized_doubly_reparameterized, linear
 from jaxvae.priors import Prior
 from jaxvae.recipes import plain
 from jaxvae.run import RunError
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.held_out import as_seen, spread
 from jaxvae.run.options.estimators import Pathwise
@@ -98,7 +98,7 @@ def main(
         _print(subject.name, [row for row in rows if row["subject"] == subject.name])
     if json:
         record = {"command": sys.argv, "machine": description(), "draws_of_each": draws_of_each, "rows": rows}
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
     if plot:
         draw(rows, plot)
 

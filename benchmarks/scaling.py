@@ -5,7 +5,6 @@ Weak scaling gives every device a batch of its own, strong scaling shares one ba
 runs in a row.
 """
 
-import json as json_format
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from benchmarks.workloads import IMAGE, OPTIMIZER, model_of
 from jaxvae import networks
 from jaxvae.bounds import average
 from jaxvae.losses import ALONE, Metrics, negative_bound
+from jaxvae.run.folder.files import write_result
 from jaxvae.training import State, grey, make_step, parallel, start, steps
 from jaxvae.types import Key
 
@@ -75,7 +75,7 @@ def main(
         record[kind] = over_devices(kind, data, {count: batch_of(count) for count in counts}, repeats)
     record["seeds"] = over_seeds(data, seeds, repeats)
     if json:
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
 
 
 def over_devices(kind: str, data: np.ndarray, batches: dict[int, int], repeats: int) -> list[dict]:

@@ -5,7 +5,6 @@ chunks, and sampling. At every point the function and its bare matrix products r
 """
 
 import functools
-import json as json_format
 import math
 import sys
 import time
@@ -31,6 +30,7 @@ from benchmarks.workloads import IMAGE, OPTIMIZER, iwae_decoder_layers, iwae_lay
 from jaxvae import VAE, elbo, iwae_bound, log_likelihood, networks
 from jaxvae.bounds import importance_weighted
 from jaxvae.losses import negative_bound
+from jaxvae.run.folder.files import write_result
 from jaxvae.training import State, make_step, start
 from jaxvae.types import Params
 
@@ -80,7 +80,7 @@ def main(
     points = measure(only, quick=quick, repeats=repeats, seconds=seconds)
     if json:
         record = {"command": sys.argv, "quick": quick, "machine": description(), "points": points}
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
     if plot:
         draw(points, plot, machine=default_device().device_kind)
 

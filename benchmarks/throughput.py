@@ -26,6 +26,7 @@ from benchmarks.rivals import interpreter_of, open_rivals, rivals_of
 from benchmarks.sweep_plot import draw
 from benchmarks.timing import Run, in_turns, timed
 from benchmarks.workloads import Workload
+from jaxvae.run.folder.files import write_result
 
 FULL_IMAGES = {
     "W1": 60_000,
@@ -114,7 +115,7 @@ def main(
             "start_up": started,
             "sweep": points,
         }
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
 
 
 def makers(name: str, quick: bool) -> list:

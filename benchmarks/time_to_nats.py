@@ -23,6 +23,7 @@ from benchmarks.machine import description, warn_if_busy
 from benchmarks.pictures import binarized_mnist_to_test
 from benchmarks.rivals import interpreter_of, without
 from benchmarks.timing import speed_ratio, spread
+from jaxvae.run.folder.files import write_result
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
@@ -101,7 +102,7 @@ def main(
             "machine": description(),
             "runs": runs,
         }
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
 
 
 def run(command: list[str]) -> dict:

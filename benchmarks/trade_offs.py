@@ -5,7 +5,6 @@ device, and log p(x) in bfloat16 beside float32. With a trained run, its test EL
 the same draws.
 """
 
-import json as json_format
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +27,7 @@ from jaxvae import VAE, elbo, log_likelihood, losses, networks, standard_normal,
 from jaxvae.bounds import average, importance_weighted
 from jaxvae.distributions import Bernoulli, Normal
 from jaxvae.run import stream
+from jaxvae.run.folder.files import write_result
 from jaxvae.run.folder.opening import open_run
 from jaxvae.run.held_out import as_seen
 from jaxvae.run.monitor import mean_bound
@@ -69,7 +69,7 @@ def main(run: Path | None = None, json: Path | None = None, quick: bool = False,
         print("test ELBO of {run}: {float32:.3f} nats in float32, {bf16:.3f} in bfloat16".format(run=run, **of_run))
     if json:
         record = {"command": sys.argv, "quick": quick, "machine": description(), "rows": rows, "elbo": of_run}
-        json.write_text(json_format.dumps(record, indent=1))
+        write_result(json, record)
 
 
 def model_of(pair: Callable, latent: int, *, bfloat16: bool = False) -> VAE:

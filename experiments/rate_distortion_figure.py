@@ -12,6 +12,29 @@ from jaxvae.run.figures.panels import LINES, panels
 COLOURS = {"train": LINES[0], "test": LINES[1]}
 
 
+def caption(betas: np.ndarray, points: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """What the curve came to, in words that its numbers allow.
+
+    Args:
+        betas: [B] in rising order.
+        points: split -> (rate [B, S], distortion [B, S]) in nats per example.
+
+    Returns:
+        The figure's caption.
+    """
+    rate, distortion = (values.mean(axis=1) for values in points["test"])
+    lowest = betas[int(np.argmin(rate + distortion))]
+    ordered = bool(np.all(np.diff(rate) <= 0) and np.all(np.diff(distortion) >= 0))
+    trade = "buys a lower rate with more distortion" if ordered else "did not always lower the rate or cost distortion"
+    seeds = points["test"][0].shape[1]
+    return (
+        f"Left: each point is one beta; a larger one {trade} on the test set. Short lines have the slope −β, which the "
+        "curve of the training set has at its optima; along a dotted line R + D = −ELBO is the same. Right: beta = 1 "
+        f"is the ELBO itself; on the test set −ELBO is lowest at beta = {lowest:g}. "
+        + (f"Bars: one standard error over {seeds} seeds." if seeds > 1 else "One seed, so no error bars.")
+    )
+
+
 def draw(path: Path, betas: np.ndarray, points: Mapping[str, tuple[np.ndarray, np.ndarray]], dataset: str) -> None:
     """Draw distortion against rate, and rate and -ELBO against beta.
 
@@ -21,14 +44,7 @@ def draw(path: Path, betas: np.ndarray, points: Mapping[str, tuple[np.ndarray, n
         points: split -> (rate [B, S], distortion [B, S]) in nats per example.
         dataset: its name.
     """
-    seeds = points["test"][0].shape[1]
-    caption = (
-        "Left: each point is one beta; a larger one buys a lower rate with more distortion. Short lines have the slope "
-        "−β, which the curve of the training set has at its optima; along a dotted line R + D = −ELBO is the same. "
-        "Right: beta = 1 is the ELBO itself, and there −ELBO should be lowest. "
-    )
-    caption += f"Bars: one standard error over {seeds} seeds." if seeds > 1 else "One seed, so no error bars."
-    with page(path, f"Rate and distortion, {dataset}", caption, width=WIDE, height=640) as place:
+    with page(path, f"Rate and distortion, {dataset}", caption(betas, points), width=WIDE, height=640) as place:
         plane, against_beta = panels(place, ("distortion against rate", "against beta"), height=640, parts=(3, 2))
         _plane(plane, betas, points)
         _against_beta(against_beta, betas, points)

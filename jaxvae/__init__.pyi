@@ -20,6 +20,8 @@ from .models import checked, generalized_doubly_reparameterized
 from .run.fit import fit
 from .run.folder.opening import load
 from .run.scikit import VAEEstimator
+from .run.share.export import export
+from .run.share.hub import from_hub, push
 from .types import Network
 
 __version__: str
@@ -40,8 +42,10 @@ __all__ = [
     "draws",
     "elbo",
     "evaluation",
+    "export",
     "fit",
     "flows",
+    "from_hub",
     "generalized_doubly_reparameterized",
     "iwae_bound",
     "latent",
@@ -53,6 +57,7 @@ __all__ = [
     "networks",
     "pathwise",
     "priors",
+    "push",
     "score_function",
     "standard_normal",
     "sticking_the_landing",

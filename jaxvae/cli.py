@@ -11,6 +11,7 @@ from jaxvae.run import RunError
 from jaxvae.run.kinds import RECIPES, files, kind_of, meant
 
 QUESTIONS = "jaxvae.questions"
+COMMANDS = {"data": "jaxvae.run.data.describe", "export": "jaxvae.run.share.export", "push": "jaxvae.run.share.hub"}
 LONGEST = 90  # letters of a line about a kind or a question
 
 
@@ -45,8 +46,11 @@ def _print(text: str) -> None:
 def overview() -> str:
     """What `jaxvae --help` says: every kind and every question with a line."""
     return f"""usage: jaxvae train [KIND] [OPTIONS]      train a model, evaluate it, write a report
+       jaxvae KIND DATA [OPTIONS]         the same as jaxvae train KIND --data DATA
        jaxvae QUESTION RUN [OPTIONS]      ask a trained run, a folder under runs/
        jaxvae data NAME [OPTIONS]         prepare a data set, and tell what it is
+       jaxvae export RUN OUT [OPTIONS]    write a trained run as a folder that travels: weights and a card
+       jaxvae push OUT NAME [OPTIONS]     upload that folder to a hub, as user/name
 
 kinds (jaxvae train KIND --help; without one, plain):
 {_lines(RECIPES)}
@@ -65,12 +69,14 @@ def _lines(package: str) -> str:
 
 
 def _run(first: str, rest: list[str]) -> None:
-    questions = files(QUESTIONS)
-    if first not in ("train", "data", *questions):
-        close = meant(first, ["train", "data", *questions], before="jaxvae ")
+    questions, kinds = files(QUESTIONS), files(RECIPES)
+    if first not in ("train", *COMMANDS, *questions, *kinds):
+        close = meant(first, ["train", *COMMANDS, *questions, *kinds], before="jaxvae ")
         raise RunError(f"jaxvae has no command {first!r}: {close} (jaxvae --help)")
     if find_spec("tyro") is None:
         raise RunError("tyro is not installed, and the command needs it: pip install 'jaxvae[train]'")
+    if first in kinds and first not in questions:  # a kind's own word, and its data without a flag
+        first, rest = "train", [first, *(["--data"] if rest and not rest[0].startswith("-") else []), *rest]
     if first == "train":
         name = rest[0] if rest and not rest[0].startswith("-") else "plain"
         kind = kind_of(name)
@@ -79,6 +85,5 @@ def _run(first: str, rest: list[str]) -> None:
         train(kind, rest[1:] if rest[:1] == [name] else rest)
     from jaxvae.run.command import command
 
-    module = "jaxvae.run.data.describe" if first == "data" else f"{QUESTIONS}.{questions[first].stem}"
-    asked = import_module(module)
+    asked = import_module(COMMANDS.get(first) or f"{QUESTIONS}.{questions[first].stem}")
     command(asked.main, asked.Options, program=f"jaxvae {first}", words=rest)

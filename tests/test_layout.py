@@ -28,6 +28,7 @@ jaxvae.likelihoods
 jaxvae.draws
 jaxvae.distributions
 jaxvae.networks
+jaxvae.loops
 jaxvae.types
 """.strip().splitlines()
 FLOOR = {room: height for height, row in enumerate(reversed(ROOMS)) for room in row.split()}
@@ -74,6 +75,20 @@ def imports_of(path):
 
 by_name = pytest.mark.parametrize("path", FILES, ids=named)
 of_the_core = pytest.mark.parametrize("path", CORE, ids=named)
+
+
+@of_the_core
+def test_loops_of_the_core_may_stand_inside_a_shard_map(path):
+    """`jaxvae.loops` has JAX's, and begins their carries as what they become."""
+    bare = [f"jax.lax.{loop}(" for loop in ("scan", "fori_loop", "while_loop")]
+    assert path.name == "loops.py" or not any(word in path.read_text() for word in bare)
+
+
+@by_name
+def test_json_is_written_where_what_is_not_finite_becomes_null(path):
+    """A record of a benchmark held a bare NaN, which readers of JSON refuse: `run.folder.files` writes null."""
+    writes = ("write_text(json", "json.dump(", "json_format.dump(")
+    assert not any(word in path.read_text() for word in writes) or room_of(named(path)) == "jaxvae.run"
 
 
 @by_name

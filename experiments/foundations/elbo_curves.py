@@ -130,7 +130,7 @@ def draw(path: Path, thetas: Array, xs: Array, *, noise_scale: float) -> None:
     )
     titles = ("Jensen: ln E[w] ≥ E[ln w]", "Gap over φ, nats an example", "Likelihood and bounds over θ")
     options = {"noise_scale": noise_scale}
-    with page(path, "The evidence lower bound", caption, width=WIDE, height=560) as place:
+    with page(path, "The evidence lower bound", caption, width=WIDE, height=560, alone=True) as place:
         inequality, over_phi, over_theta = panels(place, titles, height=560, parts=(1, 1, 1.25))
         prior = Phi(jnp.zeros(()), jnp.zeros(()))
         below, above, weights = jensen(jnp.ones(()), prior, jnp.ones(()), noise_scale=noise_scale)

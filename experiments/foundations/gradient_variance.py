@@ -136,15 +136,33 @@ def ratios(variance: np.ndarray, standard_error: np.ndarray) -> tuple[np.ndarray
     return value, value * np.hypot(relative[1:], relative[0])
 
 
+def caption(measured: dict[int, dict]) -> str:
+    """What was measured, in words that its numbers allow.
+
+    Args:
+        measured: dimensions -> "variance" and "bias_in_standard_errors", [4] each, of `ESTIMATORS`.
+
+    Returns:
+        The figure's caption.
+    """
+    biases = np.stack([np.asarray(numbers["bias_in_standard_errors"]) for numbers in measured.values()])
+    words = (
+        "Left: measured variances (dots, with bars of two standard errors) and closed forms (lines). The largest bias "
+        f"of a component is {biases.max():.1f} standard errors."
+    )
+    if len(measured) > 1:
+        few, many = sorted(measured)[-2:]
+        low, high = (np.asarray(measured[d]["variance"]) for d in (few, many))
+        powers = np.log(high / low) / np.log(many / few)
+        named = ", ".join(f"{power:.1f} ({name})" for power, name in zip(powers, ESTIMATORS, strict=True))
+        words += f" From {few} to {many} dimensions they grow with the power {named}.".replace(" -", " −")
+    return f"{words} Right: single draws of one component, and the gradient (dashed)."
+
+
 def draw(path: Path, config: Config, measured: dict[int, dict], components: Array, shown: int) -> None:
     """The variances over the number of dimensions, and the single gradients for one of them."""
-    caption = (
-        "Left: measured variances (dots, with bars of two standard errors) and closed forms (lines). All four are "
-        "unbiased, but the score function's variance grows with a higher power of the dimensions; a baseline lowers "
-        "the power by one. Right: single draws of one component, all aiming at the dashed gradient."
-    )
     titles = ("Variance of the gradient, all dimensions", f"Single draws, {shown} dimensions")
-    with page(path, "Differentiate through the draw", caption, width=WIDE, height=660) as place:
+    with page(path, "Differentiate through the draw", caption(measured), width=WIDE, height=660, alone=True) as place:
         growth, single = panels(place, titles, height=660)
         line = np.geomspace(min(measured), max(measured) * 1.0001, 100)
         exact = np.array([

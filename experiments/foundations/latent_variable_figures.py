@@ -1,5 +1,7 @@
 """The figures of `latent_variable`: one for one latent dimension, one for two."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,13 +32,55 @@ def draw(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any
     (_one_dimension if model.latent == 1 else _two_dimensions)(path, model, xs, posteriors)
 
 
+def told(model: Model, posteriors: Sequence[dict[str, Any]]) -> str:
+    """How near the best Gaussians come to each posterior, in words that the numbers allow.
+
+    Args:
+        model: with one or two latent dimensions.
+        posteriors: as of `draw`.
+
+    Returns:
+        A sentence for each posterior.
+    """
+    sentences = []
+    for name, posterior in zip("AB", posteriors, strict=False):
+        exact = np.asarray(log_posterior(model.f, model.scale, posterior["x"], model.on))
+        count = modes(exact.reshape((round(len(exact) ** (1 / model.latent)),) * model.latent))
+        kls = {shape: float(posterior[shape].kl) for shape in ("diagonal", "full") if shape in posterior}
+        far = (
+            f"{kls['diagonal']:.2f} nats"
+            if len(kls) == 1
+            else (f"{kls['diagonal']:.2f} nats with a diagonal covariance and {kls['full']:.2f} with a full one")
+        )
+        tops = "one top" if count == 1 else f"{count} tops"
+        sentences.append(f"Posterior {name} has {tops}, and the KL of the best Gaussian to it is {far}.")
+    return " ".join(sentences)
+
+
+def modes(log_density: np.ndarray) -> int:
+    """How many tops a density has on a grid, those below a hundredth of the highest left out.
+
+    Args:
+        log_density: [n] or [n, n].
+
+    Returns:
+        The number of cells that are higher than all their neighbours.
+    """
+    padded = np.pad(log_density, 1, constant_values=-np.inf)
+    inner = (slice(1, -1),) * log_density.ndim
+    higher = log_density > log_density.max() + math.log(0.01)
+    for shift in itertools.product((-1, 0, 1), repeat=log_density.ndim):
+        if any(shift):
+            higher &= log_density > np.roll(padded, shift, range(log_density.ndim))[inner]
+    return int(higher.sum())
+
+
 def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any]]) -> None:
     caption = (
         "Every z has a place on the curve, and σ blurs it; integrating z out of the joint (top left) gives the density "
-        "of x (top right), which ancestral samples follow (histogram). The posterior of the first example is nearly "
-        "Gaussian; the second lies where the curve crosses itself, and the best Gaussian must choose one of two modes."
+        f"of x (top right), from which the histogram is drawn. {told(model, posteriors)}"
     )
-    with page(path, "One latent dimension bent into the plane", caption, width=WIDE, height=1060) as place:
+    with page(path, "One latent dimension bent into the plane", caption, width=WIDE, height=1060, alone=True) as place:
         joint, density = panels(place, ("Joint density of x₁ and z", "Density of x, with samples"), height=560)
         titles = ["Marginal of x₁", *(_title(i, posterior) for i, posterior in enumerate(posteriors))]
         marginal, *below = panels(place, titles, top=560, height=500)
@@ -72,12 +116,11 @@ def _one_dimension(path: Path, model: Model, xs: Array, posteriors: Sequence[dic
 def _two_dimensions(path: Path, model: Model, xs: Array, posteriors: Sequence[dict[str, Any]]) -> None:
     caption = (
         "Left: the density of x, by quadrature, and samples from it. Right: the exact posterior of the two marked "
-        "examples (blue) with the contours of one and two standard deviations of the best Gaussians, and their "
-        "KL in nats. It is a bent arc: a diagonal Gaussian must shrink to fit inside; a full covariance can lean along "
-        "it, but cannot bend; and of two modes each takes one."
+        "examples (blue) with the contours of one and two standard deviations of the best Gaussians. "
+        f"{told(model, posteriors)}"
     )
     titles = ("Density of x, with samples", *(_title(i, posterior) for i, posterior in enumerate(posteriors)))
-    with page(path, "Two latent dimensions folded over", caption, width=WIDE, height=540) as place:
+    with page(path, "Two latent dimensions folded over", caption, width=WIDE, height=540, alone=True) as place:
         density, *others = panels(place, titles, height=540)
         _density(density, model, xs)
         _observed(density, posteriors)

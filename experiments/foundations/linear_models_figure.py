@@ -9,17 +9,34 @@ from jaxvae.run.figures.page import INK, WIDE, page
 from jaxvae.run.figures.panels import LINES, panels
 
 
+def caption(numbers: dict[str, Any]) -> str:
+    """What the four models came to, in words that their numbers allow.
+
+    Args:
+        numbers: of `linear_models.compare`.
+
+    Returns:
+        The figure's caption.
+    """
+    differences = [by["factor analysis"]["test"] - by["probabilistic PCA"]["test"] for by in numbers["sizes"].values()]
+    low, high = (f"{value:+.1f}".replace("-", "−") for value in (min(differences), max(differences)))
+    between = f"by {low} nats" if low == high else f"by {low} to {high} nats"
+    cosines = np.abs(numbers["cosine_of_vae_columns_with_principal_axes"])
+    return (
+        f"Left: the linear VAE ends {numbers['linear_vae_short_of_maximum']:.2f} nats below the maximum that "
+        "probabilistic PCA has in closed form. Right: on test examples factor analysis, with a noise level for each "
+        f"pixel, differs from probabilistic PCA {between}. Below: columns of W. The space of the VAE's lies at most "
+        f"{numbers['models']['linear VAE']['angle_to_pca']:.1f} degrees from PCA's; their cosines with the principal "
+        f"axes are {cosines.min():.2f} to {cosines.max():.2f}."
+    )
+
+
 def draw(path: Path, numbers: dict[str, Any], loadings: dict[str, np.ndarray], curve: np.ndarray, latent: int) -> None:
     """The linear VAE's way to the maximum; likelihoods over q; the columns of W as pictures."""
-    caption = (
-        "Left: the linear VAE climbs to the maximum that probabilistic PCA has in closed form. Right: factor analysis, "
-        "with a noise level for each pixel, lies far above. Below: columns of W. PCA's and the VAE's span the same "
-        "space; the diagonal posterior turns the VAE's towards the principal axes, slowest where two are alike in size."
-    )
     sizes = {int(q): by_model for q, by_model in numbers["sizes"].items()}
     titles = ("ELBO while training", "Log likelihood over the latent dimensions q")
     columns = min(latent, 12)
-    with page(path, "Four linear models of digits", caption, width=WIDE, height=1000) as place:
+    with page(path, "Four linear models of digits", caption(numbers), width=WIDE, height=1000, alone=True) as place:
         learning, over_size = panels(place, titles, height=540)
         maximum = numbers["probabilistic_pca_maximum"]
         learning.plot(np.arange(1, len(curve) + 1), curve, color=LINES[0], lw=1.6, label="linear VAE, ELBO of a batch")

@@ -133,17 +133,34 @@ def initial(key: Key, xs: Array, components: int) -> Mixture:
     return Mixture(jnp.full(components, 1 / components), means, jnp.full(components, jnp.var(xs)))
 
 
+def caption(trace: Trace) -> str:
+    """What the steps did, in words that their numbers allow.
+
+    Args:
+        trace: [T] of `em`.
+
+    Returns:
+        The figure's caption.
+    """
+    gap, rises = np.max(np.abs(trace.before - trace.after_e)), np.asarray(trace.likelihood - trace.before)
+    rounding = 1e-9 * np.max(np.abs(trace.before))
+    fallen = int(np.sum(rises < -rounding))
+    told = "in none of them did the likelihood fall" if not fallen else f"in {fallen} of them the likelihood fell"
+    return (
+        "Left: the components add up to the density and share every x by their responsibilities (below). Right: after "
+        f"an E-step (dots) bound and likelihood differ by {gap:.1g} nats at the most; an M-step raises the bound. The "
+        f"shaded gap is KL(q || posterior). There were {len(rises)} iterations, and {told}."
+    )
+
+
 def draw(path: Path, xs: Array, start: Mixture, end: Mixture, trace: Trace) -> None:
     """Data and components; the responsibilities below them; the bound and the likelihood, step by step."""
-    caption = (
-        "Left: the components add up to the density and share every x by their responsibilities (below). Right: an "
-        "E-step lifts the bound until it touches the likelihood (dots); an M-step lifts both. The shaded gap is "
-        "KL(q || posterior): it is never negative, so the likelihood never falls."
-    )
     titles = ("Data and mixture", "The first steps of EM")
     trace = jax.tree.map(np.asarray, trace)
     grid = np.linspace(float(xs.min()) - 1, float(xs.max()) + 1, 600)
-    with page(path, "EM climbs the likelihood by way of a bound", caption, width=WIDE, height=760) as place:
+    with page(
+        path, "EM climbs the likelihood by way of a bound", caption(trace), width=WIDE, height=760, alone=True
+    ) as place:
         density, steps = panels(place, titles, height=760)
         box = density.get_position()
         density.set_position((box.x0, box.y0 + 0.3 * box.height, box.width, 0.7 * box.height))

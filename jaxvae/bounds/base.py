@@ -325,12 +325,14 @@ def _log_mean_exp_with_feedback(log_weight: Array, feedback: Array) -> Array:
     return log_mean_exp(log_weight)
 
 
-def _feedback_forward(log_weight: Array, feedback: Array) -> tuple[Array, Array]:
-    return log_mean_exp(log_weight), jax.nn.softmax(log_weight)
+def _feedback_forward(log_weight: Array, feedback: Array) -> tuple[Array, tuple[Array, Array]]:
+    return log_mean_exp(log_weight), (jax.nn.softmax(log_weight), feedback)
 
 
-def _feedback_backward(normalised_weight: Array, cotangent: Array) -> tuple[Array, Array]:
-    return cotangent * normalised_weight, normalised_weight
+def _feedback_backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    normalised_weight, feedback = kept
+    # z may be of another precision than what is summed over all of x
+    return cotangent * normalised_weight, normalised_weight.astype(feedback.dtype)
 
 
 _log_mean_exp_with_feedback.defvjp(_feedback_forward, _feedback_backward)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.bounds.base import Reduction, log_weights, scored
+from jaxvae.loops import fori_loop
 from jaxvae.model import Terms
 from jaxvae.types import Array
 
@@ -134,7 +135,7 @@ def levelled_partition(log_weight: Array, *, num_intervals: int) -> Array:
         return jnp.where(below, middle, lower), jnp.where(below, upper, middle)
 
     nothing = jnp.zeros_like(levels)
-    lower, upper = jax.lax.fori_loop(0, 24, halve, (nothing, nothing + 1))
+    lower, upper = fori_loop(0, 24, halve, (nothing, nothing + 1))
     zero, one = jnp.zeros((1,), log_weight.dtype), jnp.ones((1,), log_weight.dtype)
     return jnp.concatenate([zero, 0.5 * (lower + upper), one])
 

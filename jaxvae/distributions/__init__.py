@@ -23,7 +23,7 @@ from jaxvae.distributions.masked_normal import MaskedNormal
 from jaxvae.distributions.mixture import Mixture, even_mixture
 from jaxvae.distributions.normal_mixture import NormalMixture
 from jaxvae.distributions.one_hot import Concrete, OneHot
-from jaxvae.distributions.scale import held, representable
+from jaxvae.distributions.scale import above, held, representable, with_least_scale
 from jaxvae.distributions.sphere import UniformSphere, VonMisesFisher, log_bessel, unit
 from jaxvae.distributions.student_t import StudentT
 
@@ -47,6 +47,7 @@ __all__ = [
     "StudentT",
     "UniformSphere",
     "VonMisesFisher",
+    "above",
     "check_event",
     "check_same_events",
     "closed_kl",
@@ -66,4 +67,5 @@ __all__ = [
     "softplus",
     "stirling_error",
     "unit",
+    "with_least_scale",
 ]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxvae.distributions.elementary import LOG_2PI, Normal
 from jaxvae.distributions.event import check_event
 from jaxvae.distributions.scale import representable
+from jaxvae.loops import scan
 from jaxvae.types import Array, Key
 
 
@@ -37,7 +38,7 @@ class CorrelatedNormal:
             z = self.correlation * before + scale * noise
             return z, z
 
-        _, after = jax.lax.scan(follow, noise[0], noise[1:])
+        _, after = scan(follow, noise[0], noise[1:])
         return jnp.concatenate([noise[:1], after])
 
     def log_prob(self, value: Array) -> Array:

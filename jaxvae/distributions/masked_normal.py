@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvae.distributions.elementary import Normal
 from jaxvae.distributions.event import check_event
+from jaxvae.loops import fori_loop
 from jaxvae.networks import Free, Outputs
 from jaxvae.types import Array, Key, Shape
 
@@ -99,7 +100,7 @@ class MaskedNormal:
         def settle(i: Array, value: Array) -> Array:
             return jnp.where(jnp.arange(len(value)) == i, choose(self.conditionals(value)), value)
 
-        return jax.lax.fori_loop(0, len(self.mean_bias), settle, jnp.zeros_like(self.mean_bias))
+        return fori_loop(0, len(self.mean_bias), settle, jnp.zeros_like(self.mean_bias))
 
 
 def _masks(size: int, hidden: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,10 @@ be the lower the farther off the example lies, it needs an encoder that stays sa
 `jaxvae.networks.reading_within`.
 """
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxvae.types import Array
@@ -37,6 +41,58 @@ def held(log_scale: Array, *, free: float = FREE, reach: float = REACH) -> Array
     inside = jnp.clip(log_scale, -free, free)
     margin = reach - free
     return inside + margin * jnp.tanh((log_scale - inside) / margin)
+
+
+def above(log_scale: Array, least: float, *, margin: float = 1.0) -> Array:
+    """ln σ of a scale that is learned and does not fall below a floor: itself where σ is above e floors.
+
+    above(l) = c + m tanh((l - c) / m),    c = max(l, ln least + m)
+
+    Where the data is constant the best scale is zero: the density of such a pixel grows without end, and what it adds
+    to a bound tells of nothing but how long was trained. With a floor it adds -ln least - ½ ln 2π of a Gaussian.
+
+    Args:
+        log_scale: [*shape] l, unbounded.
+        least: the floor, in the units of the data.
+        margin: m, within which the curve turns.
+
+    Returns:
+        [*shape].
+
+    Example:
+        >>> [round(float(jnp.exp(above(jnp.log(jnp.array(scale)), 0.01))), 4) for scale in (1e-9, 0.01, 1.0)]
+        [0.01, 0.0127, 1.0]
+    """
+    inside = jnp.maximum(log_scale, math.log(least) + margin)
+    return inside + margin * jnp.tanh((log_scale - inside) / margin)
+
+
+def with_least_scale(family: Callable[..., Any], least: float) -> Callable[..., Any]:
+    """A family of densities with an output `log_scale`, whose scale has a floor.
+
+    Args:
+        family: named outputs -> a distribution; `Normal`, say.
+        least: the floor, in the units of the data.
+
+    Returns:
+        A function of the same outputs, to be given as `likelihood` to `jaxvae.vae`.
+
+    Raises:
+        ValueError: the floor is not positive.
+
+    Example:
+        >>> from jaxvae.distributions import Normal
+        >>> runaway = with_least_scale(Normal, 0.01)(mean=jnp.zeros(1), log_scale=jnp.array(-1e4))
+        >>> round(float(runaway.log_prob(jnp.zeros(1))), 4)  # -ln 0.01 - ½ ln 2π
+        3.6862
+    """
+    if not least > 0:
+        raise ValueError(f"least={least} must be positive: it is the smallest scale, in the units of the data")
+
+    def likelihood(*, log_scale: Array, **outputs: Array) -> Any:
+        return family(log_scale=above(log_scale, least), **outputs)
+
+    return likelihood
 
 
 def representable(nats: Array) -> Array:

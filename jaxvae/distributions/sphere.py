@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxvae.distributions.event import check_event
 from jaxvae.distributions.scale import held
+from jaxvae.loops import while_loop
 from jaxvae.types import Array, Key, Shape
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -222,7 +223,7 @@ def _draw_angle(key: Key, concentration: Array, size: int) -> Array:
         return key, x, jnp.log(jax.random.uniform(key_accept, (), x.dtype)) < log_ratio
 
     start = (key, jnp.zeros_like(concentration), jnp.zeros((), bool))
-    _, x, _ = jax.lax.while_loop(lambda state: ~state[2], propose, start)
+    _, x, _ = while_loop(lambda state: ~state[2], propose, start)
     return 2 * jnp.arcsin(jnp.sqrt(jnp.clip(0.5 * x, 1e-30, 1)))
 
 

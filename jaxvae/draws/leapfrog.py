@@ -12,6 +12,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from jaxvae.loops import fori_loop, scan
 from jaxvae.types import Array, Key
 
 LogDensity = Callable[[Array], Array]  # z [*latent] -> [], up to a constant
@@ -38,7 +39,7 @@ def leapfrog(
 
     Source: Neal (2011), equations 5.18 to 5.20.
     """
-    gradient = jax.grad(log_density)
+    gradient, step_size = jax.grad(log_density), jnp.asarray(step_size).astype(z.dtype)
 
     def step(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         z, momentum, force = state
@@ -47,7 +48,7 @@ def leapfrog(
         force = gradient(z)
         return z, momentum + 0.5 * step_size * force, force
 
-    z, momentum, _ = jax.lax.fori_loop(0, num_leapfrog, step, (z, momentum, gradient(z)))
+    z, momentum, _ = fori_loop(0, num_leapfrog, step, (z, momentum, gradient(z)))
     return z, momentum
 
 
@@ -85,7 +86,7 @@ def hamiltonian_move(
     log_acceptance = (log_density(proposal) - log_density(z)) - 0.5 * jnp.sum(jnp.square(end) - jnp.square(momentum))
     acceptance = jnp.exp(jnp.minimum(0, jnp.where(jnp.isnan(log_acceptance), -jnp.inf, log_acceptance)))
     accepted = jax.random.uniform(key_accept, (), z.dtype) < acceptance
-    return jnp.where(accepted, proposal, z), acceptance
+    return jnp.where(accepted, proposal, z), acceptance.astype(z.dtype)
 
 
 def tune_step_size(
@@ -138,5 +139,5 @@ def tune_step_size(
     sequence = jnp.concatenate([jnp.broadcast_to(temperatures[:1], (settling,)), jnp.repeat(temperatures, repeats)])
     log_step_size = jnp.log(jnp.asarray(0.3, zs.dtype))
     keys = jax.random.split(key, len(sequence))
-    _, step_sizes = jax.lax.scan(move, (zs, log_step_size, log_step_size), (sequence, keys))
+    _, step_sizes = scan(move, (zs, log_step_size, log_step_size), (sequence, keys))
     return step_sizes[settling + repeats - 1 :: repeats]

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from jaxvae.draws import hamiltonian_move, tune_step_size
+from jaxvae.loops import scan
 from jaxvae.model import VAE
 from jaxvae.types import Array, Distribution, Key, Params
 
@@ -146,7 +147,7 @@ def annealed_log_likelihood(
 
     def chain(key: Key, z: Array) -> tuple[Array, tuple[Array, Array]]:
         keys = jax.random.split(key, len(path) - 1)
-        return jax.lax.scan(move, z, (path[:-1], path[1:], step_size, keys))
+        return scan(move, z, (path[:-1], path[1:], step_size, keys))
 
     values, (gains, acceptance) = jax.vmap(chain)(jax.random.split(key_chains, num_chains), z)
     log_weights = jnp.sum(gains, axis=1)
@@ -206,7 +207,7 @@ def reverse_annealed(
 
     def log_weight(key: Key) -> Array:
         keys = jax.random.split(key, len(path) - 1)
-        _, gains = jax.lax.scan(move, z, (path[:-1], path[1:], step_size, keys), reverse=True)
+        _, gains = scan(move, z, (path[:-1], path[1:], step_size, keys), reverse=True)
         return jnp.sum(gains)
 
     return -_log_mean_exp(-jax.vmap(log_weight)(jax.random.split(key, num_chains)))

@@ -8,7 +8,7 @@ and all of it is relative to that data set: with N examples, no latent can tell 
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -134,7 +134,7 @@ def kl_parts(prior: Distribution, posteriors: Distribution, own: Distribution, z
     )
 
 
-def rate_distortion(model: VAE, key: Key, params: Params, xs: Array, *, num_samples: int = 1) -> RateDistortion:
+def rate_distortion(model: VAE, key: Key, params: Params, xs: Any, *, num_samples: int = 1) -> RateDistortion:
     """The two halves of the ELBO over a batch: what the code costs, and what it loses.
 
     ELBO = -(rate + distortion),    rate = E_x KL(q(z|x) || p(z)),    distortion = -E_x E_q ln p(x|z)
@@ -143,7 +143,7 @@ def rate_distortion(model: VAE, key: Key, params: Params, xs: Array, *, num_samp
         model: any model.
         key: split into one key for each example.
         params: the model's parameters.
-        xs: [B, *event], at least two examples.
+        xs: [B, *event], at least two examples, or a tree of such arrays.
         num_samples: draws for each example.
 
     Returns:
@@ -154,15 +154,16 @@ def rate_distortion(model: VAE, key: Key, params: Params, xs: Array, *, num_samp
 
     Source: Alemi, Poole, Fischer, Dillon, Saurous & Murphy, "Fixing a Broken ELBO" (2018), section 2.
     """
-    if len(xs) < 2:
-        raise ValueError(f"a standard error over the examples needs at least two, not {len(xs)}")
+    count = len(jax.tree.leaves(xs)[0])  # an example may be a tree
+    if count < 2:
+        raise ValueError(f"a standard error over the examples needs at least two, not {count}")
 
     def of_example(key: Key, x: Array) -> tuple[Array, Array]:
         terms = draw_terms(model, key, params, x, num_samples=num_samples)
         return jnp.mean(jnp.sum(terms.kl, axis=-1)), -jnp.mean(terms.log_likelihood)
 
-    rates, distortions = jax.vmap(of_example)(jax.random.split(key, len(xs)), xs)
-    root = math.sqrt(len(xs))
+    rates, distortions = jax.vmap(of_example)(jax.random.split(key, count), xs)
+    root = math.sqrt(count)
     return RateDistortion(
         rate=jnp.mean(rates),
         distortion=jnp.mean(distortions),

@@ -14,6 +14,7 @@ import optax
 
 from jaxvae.distributions import kl
 from jaxvae.draws import sticking_the_landing
+from jaxvae.loops import scan
 from jaxvae.model import VAE
 from jaxvae.types import Array, Distribution, Key, Params
 
@@ -136,7 +137,7 @@ def best_posterior(
         return (optax.apply_updates(posterior, updates), moments), None
 
     start = model.posterior(params, x)
-    (posterior, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), jax.random.split(key, num_steps))
+    (posterior, _), _ = scan(step, (start, optimizer.init(start)), jax.random.split(key, num_steps))
     return posterior
 
 

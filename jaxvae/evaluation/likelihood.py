@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from jaxvae.loops import fori_loop
 from jaxvae.model import VAE
 from jaxvae.types import Array, Event, Key, Params
 
@@ -124,5 +125,5 @@ def _log_mean_exp_of_draws(log_weight: Callable[[Key], Array], key: Key, *, num_
         return jnp.logaddexp(running, logsumexp(log_weights))
 
     dtype = jax.eval_shape(log_weight, key).dtype
-    total = jax.lax.fori_loop(0, num_chunks, accumulate, jnp.asarray(-jnp.inf, dtype))
+    total = fori_loop(0, num_chunks, accumulate, jnp.asarray(-jnp.inf, dtype))
     return total - jnp.log(jnp.asarray(num_samples, dtype))

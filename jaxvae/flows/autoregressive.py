@@ -14,6 +14,7 @@ import numpy as np
 from jax.nn import log_sigmoid, sigmoid
 
 from jaxvae.flows.flow import FlowPosterior, turned
+from jaxvae.loops import fori_loop
 from jaxvae.networks import Free, Outputs, glorot
 from jaxvae.types import Array, Key, Shape
 
@@ -72,7 +73,7 @@ class InverseAutoregressive:
             widened = mean + (image - mean) * jnp.exp(jnp.minimum(-log_sigmoid(gate), 80))
             return jnp.where(jnp.arange(len(z)) == i, jnp.clip(widened, -FARTHEST, FARTHEST), before)
 
-        before = jax.lax.fori_loop(0, len(z), settle, jnp.zeros_like(z))
+        before = fori_loop(0, len(z), settle, jnp.zeros_like(z))
         _, gate = self._network(before)
         return before, -jnp.sum(log_sigmoid(gate))
 

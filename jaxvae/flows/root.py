@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxvae.loops import fori_loop
 from jaxvae.types import Array
 
 
@@ -55,4 +56,4 @@ def _rising_root(coefficient: Array, offset: Array, target: Array) -> Array:
         return low, high, jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
 
     reach = jnp.abs(coefficient)
-    return jax.lax.fori_loop(0, 40, step, (target - reach, target + reach, target))[2]
+    return fori_loop(0, 40, step, (target - reach, target + reach, target))[2]

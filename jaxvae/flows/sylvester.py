@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxvae.distributions import unit
 from jaxvae.flows.flow import FlowPosterior, turned
 from jaxvae.flows.root import triangular_root
+from jaxvae.loops import scan
 from jaxvae.networks import Outputs
 from jaxvae.types import Array, Shape
 
@@ -221,7 +222,7 @@ def _orthonormal_rows(rows: Array) -> tuple[Array, Array]:
 
     places = jnp.arange(len(rows))
     nothing = jnp.zeros_like(rows), jnp.zeros((len(rows), len(rows)), rows.dtype)
-    return jax.lax.scan(add, nothing, (places, rows))[0]
+    return scan(add, nothing, (places, rows))[0]
 
 
 @_orthonormal_rows.defjvp

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.latent.space import likelihood_near
+from jaxvae.loops import scan
 from jaxvae.model import VAE
 from jaxvae.types import Array, Key, Params
 
@@ -62,5 +63,5 @@ def pseudo_gibbs(model: VAE, key: Key, params: Params, x: Array, observed: Array
         filled = jnp.where(observed, x, likelihood.sample(key_x).astype(x.dtype))
         return filled, (filled, jnp.where(observed, x, likelihood.expectation().astype(x.dtype)))
 
-    _, (samples, means) = jax.lax.scan(one_round, x, jax.random.split(key, num_rounds))
+    _, (samples, means) = scan(one_round, x, jax.random.split(key, num_rounds))
     return Imputations(samples, means)

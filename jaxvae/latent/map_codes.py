@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.loops import scan
 from jaxvae.model import VAE
 from jaxvae.types import Array, Params
 
@@ -97,7 +98,7 @@ def _climb(objective: Callable[[Array], Array], start: Array, *, num_steps: int,
         return (jnp.asarray(optax.apply_updates(z, updates)), memory, best, best_value), None
 
     start_value = objective(start)
-    (last, _, best, best_value), _ = jax.lax.scan(
+    (last, _, best, best_value), _ = scan(
         step, (start, optimizer.init(start), start, start_value), None, length=num_steps
     )
     last_value = objective(last)

@@ -1,6 +1,7 @@
-"""Densities of images and counts."""
+"""Densities of images, counts and rows of tables."""
 
 from jaxvae.likelihoods.autoregressive_pixels import AutoregressivePixels, globally_conditioned, glorot
+from jaxvae.likelihoods.cells import Block, Cells, Columns, of_columns
 from jaxvae.likelihoods.counts import Multinomial, NegativeBinomial, ZeroInflated, zero_inflated
 from jaxvae.likelihoods.pixels import BetaBinomial, DiscretizedLogisticMixture, PixelCategorical, bits_per_dimension
 from jaxvae.likelihoods.raster import Position, before, before_one, border, neighbours, positions, radius_of, written
@@ -9,6 +10,9 @@ from jaxvae.likelihoods.structured_normal import StructuredNormal
 __all__ = [
     "AutoregressivePixels",
     "BetaBinomial",
+    "Block",
+    "Cells",
+    "Columns",
     "DiscretizedLogisticMixture",
     "Multinomial",
     "NegativeBinomial",
@@ -23,6 +27,7 @@ __all__ = [
     "globally_conditioned",
     "glorot",
     "neighbours",
+    "of_columns",
     "positions",
     "radius_of",
     "written",

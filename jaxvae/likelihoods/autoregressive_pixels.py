@@ -10,6 +10,7 @@ from jax.nn import relu
 from jaxvae.distributions import Bernoulli, check_event
 from jaxvae.likelihoods import raster
 from jaxvae.likelihoods.pixels import PixelCategorical
+from jaxvae.loops import scan
 from jaxvae.networks import Free, Outputs
 from jaxvae.types import Array, Key, Shape
 
@@ -139,7 +140,7 @@ class AutoregressivePixels:
             return (raster.written(image, position, radius, chosen), tuple(kept)), None
 
         start = raster.border(empty, radius), (features,) * len(self.hidden)
-        (image, _), _ = jax.lax.scan(step, start, (raster.positions(height, width), keys))
+        (image, _), _ = scan(step, start, (raster.positions(height, width), keys))
         return image[radius:, radius : radius + width]
 
     def _of_features(self, features: Array) -> Bernoulli | PixelCategorical:

@@ -173,7 +173,10 @@ class Multinomial:
         return {"logits": shape}
 
     def sample(self, key: Key, total: int | Array = 1) -> Array:
-        """One draw of counts that sum to `total`, [*event]: by default, of one thing."""
+        """One draw of counts that sum to `total`, [*event]: by default, of one thing.
+
+        Not inside a `shard_map` that checks types: `jax.random.binomial`, which draws it, cannot be there.
+        """
         probabilities = softmax(self.logits.ravel())
         total = jnp.asarray(total, probabilities.dtype)
         return jax.random.multinomial(key, total, probabilities).reshape(self.logits.shape)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxvae.distributions import check_event, held, representable
 from jaxvae.likelihoods import raster
+from jaxvae.loops import scan
 from jaxvae.types import Array, Key, Shape
 
 LOG_2PI = 1.8378770664093453
@@ -69,7 +70,7 @@ class StructuredNormal:
             return raster.written(residual, position, radius, pixel), None
 
         empty = raster.border(jnp.zeros_like(self.mean), radius)
-        residual, _ = jax.lax.scan(step, empty, raster.positions(height, width))
+        residual, _ = scan(step, empty, raster.positions(height, width))
         return self.mean + residual[radius:, radius : radius + width]
 
     def log_prob(self, value: Array) -> Array:

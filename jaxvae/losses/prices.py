@@ -27,8 +27,8 @@ def negative_elbo(model: VAE, cost: Cost, *, num_samples: int = 1, shared: Share
         shared: how the batch lies on the devices, for the mean over all of it.
 
     Returns:
-        The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path. The price of a
-        mean is not the mean of prices: the loss is one of a whole batch, and a step cannot take it in parts.
+        The loss, with the metrics of `negative_bound`. It raises a ValueError where the draws have no path. The price
+        of a mean is not the mean of prices: the loss is one of a whole batch, and a step cannot take it in parts.
     """
 
     def of_example(key: Key, params: Params, x: Array) -> tuple[Array, Array, Array]:

@@ -24,10 +24,12 @@ from jaxvae.models.given import ConditionalPrior, Conditioned, Given
 from jaxvae.models.hamiltonian import hamiltonian_vae
 from jaxvae.models.ladder import Codes, TopDown, combined, ladder_vae
 from jaxvae.models.linear import exact_posterior, linear_vae, log_marginal, parameters, probabilistic_pca
+from jaxvae.models.missing import Imputed, imputed, multiply_imputed, reading_cells
 from jaxvae.models.perceptual import Features, Perceptual, perceptual_vae
 from jaxvae.models.quadrants import completed, of_hidden, visible_quadrants
 from jaxvae.models.semi_amortised import semi_amortised
 from jaxvae.models.sequences import Family, deep_markov, variational_recurrent
+from jaxvae.models.stacked import held, stacked
 from jaxvae.models.vq import negative_bound, straight_through, vq_vae
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "Family",
     "Features",
     "Given",
+    "Imputed",
     "Nearest",
     "Perceptual",
     "Sequence",
@@ -73,12 +76,15 @@ __all__ = [
     "generalized_doubly_reparameterized",
     "given",
     "hamiltonian_vae",
+    "held",
+    "imputed",
     "keys_of",
     "labelled_vae",
     "ladder_vae",
     "linear_vae",
     "log_marginal",
     "masking",
+    "multiply_imputed",
     "nearest",
     "negative_bound",
     "of_hidden",
@@ -87,11 +93,13 @@ __all__ = [
     "perplexity",
     "probabilistic_pca",
     "reading_both",
+    "reading_cells",
     "regression",
     "repeated",
     "revived",
     "salt_and_pepper",
     "semi_amortised",
+    "stacked",
     "straight_through",
     "support",
     "the_same_for_all",

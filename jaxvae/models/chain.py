@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.loops import scan
 from jaxvae.types import Array, Distribution, Key, Params
 
 
@@ -79,7 +80,7 @@ class Chain:
             z = choose(step, given)
             return self.follow(self.params, state, z, heard), Unrolled(z, state, step)
 
-        return jax.lax.scan(one, self.start, (self.heard, given))[1]
+        return scan(one, self.start, (self.heard, given))[1]
 
 
 @jax.tree_util.register_dataclass

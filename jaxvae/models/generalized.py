@@ -54,13 +54,15 @@ def _gate(drawn: Array, of_prior: Array) -> tuple[Array, Array]:
     return drawn, 0 * jnp.sum(drawn)
 
 
-def _gate_forward(drawn: Array, of_prior: Array) -> tuple[tuple[Array, Array], None]:
-    return _gate(drawn, of_prior), None
+def _gate_forward(drawn: Array, of_prior: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    return _gate(drawn, of_prior), (drawn, of_prior)
 
 
-def _gate_backward(_: None, cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
+def _gate_backward(kept: tuple[Array, Array], cotangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    drawn, of_prior = kept  # whose types may differ
     of_weight, normalised_weight = cotangents  # w̃ ∂ln w/∂z, and w̃
-    return normalised_weight * of_weight, -normalised_weight * of_weight
+    along = normalised_weight * of_weight
+    return along.astype(drawn.dtype), -along.astype(of_prior.dtype)
 
 
 _gate.defvjp(_gate_forward, _gate_backward)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxvae.distributions import Normal, sample_and_log_prob
 from jaxvae.draws import leapfrog
+from jaxvae.loops import scan
 from jaxvae.model import VAE, Terms
 from jaxvae.models.auxiliary import DrawnPosterior
 from jaxvae.types import Array, Distribution, Key, Network, Params
@@ -87,7 +88,7 @@ def hamiltonian_vae(
             z, end = moved(params, x, z, start)
             return z, log_start - momentum_density(params, z, x).log_prob(end)
 
-        z, log_ratios = jax.lax.scan(move, z, jax.random.split(key, num_moves))
+        z, log_ratios = scan(move, z, jax.random.split(key, num_moves))
         return z, jnp.sum(log_ratios)
 
     def draw(params: Params, x: Array, key: Key) -> Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxvae.distributions import closed_kl, sample_and_log_prob
 from jaxvae.draws import Draw, pathwise
+from jaxvae.loops import scan
 from jaxvae.model import VAE, Terms, terms_of
 from jaxvae.types import Array, Distribution, Key, Params
 
@@ -83,7 +84,7 @@ def semi_amortised(
             return jax.tree.map(lambda value, slope: value + scale * slope, posterior, gradient), None
 
         keys = jax.random.split(jax.random.key(0) if key is None else key, num_steps)
-        return jax.lax.scan(step, model.posterior(params, x), keys)[0]
+        return scan(step, model.posterior(params, x), keys)[0]
 
     def terms(key: Key, params: Params, x: Array) -> Terms:
         drawn = draw(key, posterior_of(params, x))

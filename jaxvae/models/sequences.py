@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.distributions import Bernoulli, Normal, kl
+from jaxvae.loops import scan
 from jaxvae.model import VAE, Terms
 from jaxvae.models.chain import Chain, Sequence, Steps, Unrolled, ended, keys_of, total, whole
 from jaxvae.models.given import ConditionalPrior, Conditioned, Given
@@ -228,6 +229,6 @@ def _model(
             x = emit(params, state, z).sample(key_x)
             return follow(params, state, z, None if overhear is None else overhear(params, x)), x
 
-        return whole(jax.lax.scan(one, start(params), keys_of(key, length))[1])
+        return whole(scan(one, start(params), keys_of(key, length))[1])
 
     return VAE(init, prior, posterior, likelihood, terms, sample)

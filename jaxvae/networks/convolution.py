@@ -18,14 +18,13 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 Padding = Sequence[tuple[int, int]]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def convolution(xs: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> Array:
     """The cross-correlation that networks call a convolution.
 
     y[i, j] = Σ_{a, b} x[s i + a, s j + b] K[a, b]
 
     Args:
-        xs: [B, H, W, C] images.
+        xs: [B, H, W, C] images, of any dtype: the two are brought to one, as those of a product are.
         kernel: [h, w, C, F] K.
         strides: s, in rows and in columns.
         padding: zeros before and after, in rows and in columns.
@@ -33,10 +32,16 @@ def convolution(xs: Array, kernel: Array, strides: tuple[int, int], padding: Pad
     Returns:
         [B, H', W', F].
     """
+    dtype = jnp.result_type(xs, kernel)
+    return _convolution(xs.astype(dtype), kernel.astype(dtype), strides, padding)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _convolution(xs: Array, kernel: Array, strides: tuple[int, int], padding: Padding) -> Array:
     return lax.conv_general_dilated(xs, kernel, strides, padding, dimension_numbers=LAYOUT)
 
 
-@convolution.defjvp
+@_convolution.defjvp
 def _tangent(strides: tuple[int, int], padding: Padding, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     xs, kernel = primals
     along_xs, along_kernel = tangents
@@ -46,10 +51,10 @@ def _tangent(strides: tuple[int, int], padding: Padding, primals: tuple, tangent
             xs,
             kernel,
             cpu=partial(_product, strides=strides, padding=padding),
-            default=lambda xs, kernel: convolution(xs, kernel, strides, padding),
+            default=lambda xs, kernel: _convolution(xs, kernel, strides, padding),
         )
 
-    return convolution(xs, kernel, strides, padding), change(along_xs, kernel) + change(xs, along_kernel)
+    return _convolution(xs, kernel, strides, padding), change(along_xs, kernel) + change(xs, along_kernel)
 
 
 def _product(xs: Array, kernel: Array, *, strides: tuple[int, int], padding: Padding) -> Array:

@@ -73,7 +73,7 @@ class MLP(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution of one image, with a bias for each map."""
+    """A convolution of one image, with a bias for each map; its params are of single precision, as those of Dense."""
 
     maps: int
     window: tuple[int, int]
@@ -83,8 +83,8 @@ class Convolution(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         """[H, W, C] -> [H', W', maps]."""
-        kernel = self.param("kernel", glorot, (*self.window, x.shape[-1], self.maps))
-        bias = self.param("bias", nn.initializers.zeros, (self.maps,))
+        kernel = self.param("kernel", glorot, (*self.window, x.shape[-1], self.maps), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.maps,), jnp.float32)
         return convolution(x[None], kernel, self.strides, self.padding)[0] + bias[None, None]
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxvae.loops import scan
 from jaxvae.networks.layers import Dense, Heads, Outputs, glorot
 from jaxvae.networks.pairs import mlp, pure
 from jaxvae.types import Array, Key, Network, Params, Shape
@@ -96,7 +97,7 @@ def backward_gru(width: int) -> Network:
             return state, state
 
         start = jnp.zeros_like(params["bias"], shape=(width,))
-        return jax.lax.scan(one, start, (drives, mask.astype(bool)), reverse=True)[1]
+        return scan(one, start, (drives, mask.astype(bool)), reverse=True)[1]
 
     return Network(init, apply)
 

@@ -59,8 +59,8 @@ def learned(family: Any, shape: Shape, *, start: dict[str, Start] | None = None,
         >>> prior.apply(params, None).expectation()
         Array([0.5, 0.5], dtype=float32)
 
-    Source: for Gaussians, Hoffman & Johnson, "ELBO surgery" (2016), section 2; for flows, Chen et al., "Variational
-    Lossy Autoencoder" (2017), section 3.2.
+    Source: Hoffman & Johnson, "ELBO surgery" (2016), section 2, for Gaussians; Chen et al., "Variational Lossy
+    Autoencoder" (2017), section 3.2, for flows.
     """
     starts = start or {}
     outputs = family.parameters(shape, **options)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.nn import log_softmax
 
 from jaxvae.distributions import check_event
+from jaxvae.loops import scan
 from jaxvae.networks import gated_step
 from jaxvae.types import Array, Key, Params, Shape
 
@@ -54,7 +55,7 @@ class RecurrentCodes:
         above = jnp.pad(above[:-1], ((1, 0), (0, 0), (0, 0)))
         inputs = (left + above + self.place).reshape(-1, left.shape[-1]) @ self.input_weights
         start = jnp.zeros_like(self.place[0, 0])
-        _, states = jax.lax.scan(lambda state, given: (self._next(state, given),) * 2, start, inputs)
+        _, states = scan(lambda state, given: (self._next(state, given),) * 2, start, inputs)
         log_probabilities = log_softmax(states @ self.readout + self.bias[None])
         return jnp.sum(jnp.take_along_axis(log_probabilities, value.reshape(-1, 1), axis=-1))
 
@@ -74,7 +75,7 @@ class RecurrentCodes:
         keys = jax.random.split(key, rows * columns)
         given = (keys, self.place.reshape(-1, width), jnp.tile(jnp.arange(columns), rows))
         start = jnp.zeros_like(self.place[0, 0])
-        _, codes = jax.lax.scan(one, (start, start, above), given)
+        _, codes = scan(one, (start, start, above), given)
         return codes.reshape(rows, columns)
 
     def _next(self, state: Array, inputs: Array) -> Array:

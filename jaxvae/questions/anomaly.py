@@ -42,6 +42,7 @@ SCORES = {
     "complexity": "−log p(x) − PNG length",
     "typicality": "|−log p(x) − training mean|",
 }
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def main(options: Options) -> int | None:
     at_least(1, num_samples=options.num_samples)
     at_least(2, examples=options.examples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, KINDS)
     if options.held_out_class is None:
         images, config = other_images(run, str(options.other))
         xs = prepared(prepare_of(config), spread(images, options.examples).examples)

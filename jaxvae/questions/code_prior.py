@@ -31,6 +31,7 @@ from jaxvae.types import Array, Key, Params
 
 AT_ONCE = 1000
 SHOWN = 64
+KINDS = ("vq",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed)
     if not options.lr > 0:
         raise RunError(f"--lr {options.lr} must be positive")
-    run, dataset = open_examined(options.run, ("vq",))
+    run, dataset = open_examined(options.run, KINDS)
     if dataset.train.size < options.batch_size:
         raise RunError(f"--batch-size {options.batch_size} is more than the {dataset.train.size} training images")
     parts = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}

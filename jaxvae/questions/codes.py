@@ -26,6 +26,7 @@ from jaxvae.types import Array, Params
 
 SHOWN = 12
 DRAW, MEAN, MAP = "a posterior draw", "the posterior mean", "the MAP code"
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed)
     if options.tsne_examples != 0:
         at_least(10, tsne_examples=options.tsne_examples)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     if options.neighbours > min(options.train_examples, dataset.train.size):
         raise RunError(f"--neighbours {options.neighbours} is more than the training images to choose from")
     place = run.folder / "figures"
@@ -97,7 +98,7 @@ def main(options: Options) -> None:
         images,
         title="Codes by the encoder and by optimisation",
         caption="Test images, and the decoder's mean at the posterior's mean and at the most probable code that "
-        "gradient ascent finds from there. Look for detail that the second wins back.",
+        "gradient ascent finds from there. Look for detail that one of them has and the other lacks.",
     )
     page = section.add(
         run,

@@ -23,6 +23,7 @@ from jaxvae.run.report import section
 from jaxvae.types import Array, Key, Params
 
 SHOWN, DRAWN = 12, 5
+KINDS = ("class-conditional", "quadrants")  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, classified=options.classified)
     at_least(1, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, ("class-conditional", "quadrants"))
+    run, dataset = open_examined(options.run, KINDS)
     by_class = run.kind.name == "class-conditional"
     if not by_class and run.config.model.deterministic:
         raise RunError(

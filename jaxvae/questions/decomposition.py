@@ -14,10 +14,12 @@ from jaxvae.questions.parts.examined import at_least, check_gaussians, each_of, 
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
+from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#94a4a2"
 GAP_CHAINS = 8
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples, gap_examples=options.gap_examples)
     at_least(1, gap_temperatures=options.gap_temperatures)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, KINDS)
     check_gaussians(run)
     xs, gap_xs = (seen(run, dataset.test, count)[0] for count in (options.examples, options.gap_examples))
     key_kl, key_plane, key_gap = jax.random.split(jax.random.key(options.seed), 3)
@@ -87,7 +89,7 @@ def main(options: Options) -> None:
         rows=rows,
         figures=[figure.name],
     )
-    print("\n".join(f"{name:<34} {value:>9}{error and f' ± {error}'}" for name, value, error in rows))
+    print("\n".join(f"{with_minus(name):<34} {value:>9}{error and f' ± {error}'}" for name, value, error in rows))
     print(f"active units: {active.sum()} of {active.size}\n{sentence}\nreport: {report}")
 
 
@@ -133,7 +135,7 @@ def _numbers(
     }
     numbers["active_units"] = {"value": int(active.sum()), "of": int(active.size)}
     rows = [
-        [name, f"{float(value):.2f}", "" if error is None else f"{float(error):.2f}"]
+        [name, f"{float(value):.2f}".replace("-", "−"), "" if error is None else f"{float(error):.2f}"]
         for name, (value, error) in measured.items()
     ]
     return numbers, rows
@@ -141,8 +143,8 @@ def _numbers(
 
 def _draw(path: Path, parts: decomposition.KLDecomposition, active: Array, split: gaps.InferenceGap) -> None:
     caption = (
-        "Left: how far each latent dimension is from the prior, and whether it moves with x (blue) or is dead (grey). "
-        "Middle: the average KL in its parts. Right: the inference gap of each test image, sorted; a tall orange part "
+        "First: how far each latent dimension is from the prior, and whether it moves with x (blue) or is dead (grey). "
+        "Second: the average KL in its parts. Third: the inference gap of each test image, sorted; a tall orange part "
         "asks for a better encoder, a tall blue one for a richer posterior."
     )
     with page(path, "What the bound is made of", caption, width=WIDE, height=540) as place:

@@ -25,6 +25,7 @@ from jaxvae.types import Array
 
 PRIOR, AGGREGATED, MIXTURE = "prior", "aggregated posterior", "Gaussian mixture"
 SHOWN = 64
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def main(options: Options) -> None:
     at_least(2, train_examples=options.train_examples, test_examples=options.test_examples)
     at_least(SHOWN, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, needs={"model.posterior": {"reals", "density"}})
+    run, dataset = open_examined(options.run, KINDS, needs={"model.posterior": {"reals", "density"}})
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     if options.components is not None and options.components > len(train):
@@ -115,8 +116,10 @@ def main(options: Options) -> None:
         rows=table[1:],
         figures=figures,
     )
-    for name in densities:
-        print(f"  log density of held-out codes, {name}: {mean_and_error(densities[name]).said()} nats")
+    for name, *values in table[1:]:
+        for heading, value in zip(table[0][1:], values, strict=True):
+            if value != "–":
+                print(f"  {name}, {heading}: {value}")
     print(f"report: {page}")
 
 
@@ -143,7 +146,12 @@ def _numbers(densities: dict[str, np.ndarray], distances: dict[str, np.ndarray])
     """The numbers, and a table of them: a line of heads, then a line for each kind of image."""
     numbers: dict[str, float | None] = {}
     table: list[list] = [
-        ["images from", "log density of held-out codes (nats)", "distance to the nearest training image", "nearer"]
+        [
+            "images from",
+            "log density of held-out codes (nats)",
+            "distance to the nearest training image",
+            "nearer (share)",
+        ]
     ]
     for name, of_kind in distances.items():
         row = _key(name)
@@ -181,19 +189,13 @@ def _draw(run: Run, codes: dict, images: dict, train: Array, nearest: dict[str, 
     place = run.folder / "figures"
     means = {name: np.asarray(decode(run.model, run.params, zs[:SHOWN])) for name, zs in codes.items()}
     blocks(
-        place / "ancestral.png",
-        {"without pixel noise: the mean of p(x|z)": means[PRIOR], "with it: x ~ p(x|z)": _shown(images[PRIOR])},
-        title="Ancestral samples",
-        caption="The same 64 draws z ~ p(z) on both sides. A sample of the model is on the right; the left shows what "
-        "the code alone determines.",
-    )
-    blocks(
         place / "generated.png",
-        means,
+        {"x ~ p(x|z), prior": _shown(images[PRIOR])} | {f"mean, {_short(name)}": of for name, of in means.items()},
         title="Where to draw the codes from",
-        caption="The decoder's mean at codes from the prior, from the aggregated posterior of the training images, and "
-        "from a Gaussian mixture fitted to their codes. Look for shapes that are no digits, letters, faces...: where "
-        "the data's codes do not fill the prior, its draws fall between them.",
+        caption="First a sample of the model, with its pixel noise; beside it the decoder's mean for the same 64 codes "
+        "from the prior, which shows what the code alone determines. Then means at codes from the aggregated posterior "
+        "of the training images, and from a Gaussian mixture fitted to their codes. Look for shapes that are no "
+        "digits, letters, faces...: where the data's codes do not fill the prior, its draws fall between them.",
     )
     width = 16
     rows: list[tuple[str, np.ndarray]] = []
@@ -211,7 +213,7 @@ def _draw(run: Run, codes: dict, images: dict, train: Array, nearest: dict[str, 
         "draw. Look for copies: there the two lower rows would be the same.",
         group=3,
     )
-    return ["ancestral.png", "generated.png", "nearest.png"]
+    return ["generated.png", "nearest.png"]
 
 
 def _short(name: str) -> str:

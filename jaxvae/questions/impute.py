@@ -28,6 +28,7 @@ HIDDEN = np.array([0.34, 0.71, 0.91], np.float32)  # the colour of a missing pix
 SHOWN = 12
 MEAN, DRAW, AVERAGE = "the decoder's mean", "a draw", "means, averaged"
 KEYS = {MEAN: "mse_mean", DRAW: "mse_draw", AVERAGE: "mse_average"}
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed)
     if not 0 < options.share < 1:
         raise RunError(f"--share {options.share} must lie between 0 and 1")
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, KINDS)
     xs, _ = seen(run, dataset.test, options.examples)
     key_hidden, key_chain = jax.random.split(jax.random.key(options.seed))
     observed = _observed(key_hidden, len(xs), run.about.example.shape, options)
@@ -180,7 +181,7 @@ def _draw_images(path: Path, xs: np.ndarray, observed: np.ndarray, start: np.nda
         [(name, np.clip(np.broadcast_to(images, (count, *xs.shape[1:3], channels)), 0, 1)) for name, images in rows],
         title="Missing pixels, filled in",
         caption="Blue pixels are hidden from the model. Each round draws a code for the image as it stands, then new "
-        "missing pixels for the code. Look for halves that continue what is observed, where the mean image cannot.",
+        "missing pixels for the code. Look for whether the halves continue what is observed.",
     )
 
 

@@ -15,7 +15,7 @@ from jaxvae.distributions import Delta
 from jaxvae.evaluation import active_units
 from jaxvae.latent import likelihood_near, linear_interpolation, spherical_interpolation, traverse
 from jaxvae.model import VAE
-from jaxvae.questions.parts.examined import REALS, at_least, open_examined, seen
+from jaxvae.questions.parts.examined import REALS, Mean, at_least, open_examined, seen
 from jaxvae.questions.parts.latent_attributes import Coded, add_attributes
 from jaxvae.questions.parts.latent_figures import draw_interpolations, draw_near, draw_traversals
 from jaxvae.run import RunError
@@ -25,7 +25,17 @@ from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import section
 from jaxvae.types import Array, Key, Params
 
+LENGTHS = {
+    "mean_length_of_test_codes": "mean length of test codes",
+    "mean_length_of_the_middle_code_linear": "mean length of the code in the middle of a line",
+    "mean_length_of_the_middle_code_spherical": "mean length of the code in the middle of an arc",
+}
+SHARES = {
+    "share_taken_for_the_new_class_before": "images taken for the new class before a vector is added (a share)",
+    "share_taken_for_the_new_class_after": "images taken for the new class after it (a share)",
+}
 MOST_CLASSES = 10  # of the grid of attribute vectors
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def main(options: Options) -> None:
     at_least(0, spread=options.spread, seed=options.seed)
     if not options.reach > 0:
         raise RunError(f"--reach {options.reach} must be positive")
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     train, train_labels = seen(run, dataset.train, options.train_examples)
     test, test_labels = seen(run, dataset.test, max(options.test_examples, 2 * options.pairs))
     classes = _classes(options, train_labels, test_labels)
@@ -98,7 +108,7 @@ def main(options: Options) -> None:
         near = _near(run.model, key_near, run.params, test[chosen[:, 0]], options.spread)
         draw_near(place / "near.png", np.asarray(test[chosen[:, 0]]), np.asarray(near), options.spread)
         drawn += ["traversals.png", "near.png"]
-        if codes.shape[1] == 2:
+        if codes.shape[1] == 2 and not (place / "manifold.png").exists():  # the run's own picture
             gallery.manifold(
                 place / "latent_plane.png", manifold(run.model, run.params, side=20), quantile_range=QUANTILES
             )
@@ -115,6 +125,7 @@ def main(options: Options) -> None:
 
     if classes is None:
         print(f"{dataset.name} has no labels of two classes or more, so attribute vectors are left out")
+    rows_of_numbers = _rows(numbers)
     page = section.add(
         run,
         "latent",
@@ -131,10 +142,22 @@ def main(options: Options) -> None:
             "draw_seed": options.seed,
         },
         columns=["measured", "value"],
-        rows=[[name.replace("_", " "), value] for name, value in numbers.items() if not isinstance(value, list)],
+        rows=rows_of_numbers,
         figures=drawn,
     )
+    for name, value in rows_of_numbers:
+        print(f"  {name}: {value}")
     print(f"report: {page}")
+
+
+def _rows(numbers: dict[str, Any]) -> list[list[str]]:
+    """The numbers by their names."""
+    rows = [[name, f"{numbers[key]:.3f}"] for key, name in LENGTHS.items()]
+    rows.append(["active latent dimensions", f"{numbers['active_units']} of {numbers['latent_dimensions']}"])
+    for key, name in SHARES.items():
+        if key in numbers:
+            rows.append([name, Mean(numbers[key], numbers[f"{key}_standard_error"]).said(3)])
+    return rows
 
 
 def _classes(

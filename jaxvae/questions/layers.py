@@ -31,6 +31,7 @@ from jaxvae.types import Array, Distribution, Key, Params
 ACTIVE = 0.01  # nats: the least mean divergence of a unit that counts as active
 TEMPERATURES = (0.0, 0.5, 0.7, 0.85, 1.0)
 SHOWN = 12
+KINDS = ("ladder",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples)
     at_least(1, num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, ("ladder",))
+    run, dataset = open_examined(options.run, KINDS)
     runs = {"ladder": run}
     if options.baseline is not None:
         runs["one layer"] = _baseline(run, options.baseline)

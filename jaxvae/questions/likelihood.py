@@ -1,4 +1,8 @@
-"""log p(x) of a trained run, bracketed from both sides: `jaxvae likelihood runs/NAME`."""
+"""log p(x) of a trained run, bracketed from both sides: `jaxvae likelihood runs/NAME`.
+
+Importance sampling and naive Monte Carlo need draws and densities alone; annealing moves z along a gradient, and is
+left out where z is no vector of real numbers: a class, a direction.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,18 +17,32 @@ from matplotlib.ticker import NullLocator
 
 from jaxvae import evaluation
 from jaxvae.evaluation import annealed, importance
-from jaxvae.questions.parts.examined import REALS, Mean, at_least, each_of, mean_and_error, open_examined, seen
+from jaxvae.questions.parts.examined import (
+    Mean,
+    at_least,
+    each_of,
+    mean_and_error,
+    open_examined,
+    progress,
+    seen,
+)
+from jaxvae.run.choice import named
 from jaxvae.run.figures.page import MARGIN, WIDE, page
 from jaxvae.run.folder.opening import Run
+from jaxvae.run.measures import dimensions
 from jaxvae.run.report import section
+from jaxvae.run.report.words import with_minus
 from jaxvae.types import Array, Key
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
 class Options:
-    """Bracket log p(x) of a trained run: importance sampling, naive Monte Carlo, and annealing from both sides."""
+    """Bracket log p(x) of a trained run: importance sampling, naive Monte Carlo, and annealing from both sides.
+    Without latents that are real numbers there is no annealing, and log p(x) is estimated from below.
+    """
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
@@ -52,74 +70,94 @@ def main(options: Options) -> None:
     at_least(2, examples=options.examples, num_samples=options.num_samples)
     at_least(1, temperatures=options.temperatures, chains=options.chains)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS)
     xs, _ = seen(run, dataset.test, options.examples)
     key_weights, key_naive, key_annealed, key_simulated = jax.random.split(jax.random.key(options.seed), 4)
     ks = _powers(options.num_samples)
 
-    by_k = {k: each_of(partial(_bound, run, k), key_weights, xs, f"bound, k = {k}") for k in ks}
-    naive = {k: each_of(partial(_naive, run, k), key_naive, xs, f"naive Monte Carlo, k = {k}") for k in ks}
-    estimate = each_of(partial(_estimate, run, options.num_samples), key_weights, xs, "weights")
-    lower = each_of(partial(_annealed, run, options), key_annealed, xs, "annealing, test images")
-    simulated = each_of(partial(_bidirectional, run, options), key_simulated, xs, "annealing, both sides")
+    bracketed = "reals" in run.config.model.posterior.has
+    with progress(2 * len(ks) + 2 * bracketed, len(xs)) as bar:
+
+        def each(function: Any, key: Key, label: str) -> Any:
+            return each_of(function, key, xs, label, bar=bar)
+
+        estimate = each(partial(_estimate, run, options.num_samples), key_weights, f"bound, k = {ks[-1]:,}")
+        by_k = {k: each(partial(_bound, run, k), key_weights, f"bound, k = {k:,}") for k in ks[:-1]}
+        by_k[ks[-1]] = estimate.log_likelihood  # the same draws in the figure and the table
+        naive = {k: each(partial(_naive, run, k), key_naive, f"naive Monte Carlo, k = {k:,}") for k in ks}
+        lower, simulated = None, None
+        if bracketed:
+            lower = each(partial(_annealed, run, options), key_annealed, "annealing, test images")
+            simulated = each(partial(_bidirectional, run, options), key_simulated, "annealing, both sides")
 
     sentence = importance.trust_sentence(estimate)
-    gap = mean_and_error(simulated.gap)
     numbers = {
         "importance_sampling": _both(estimate.log_likelihood),
         "importance_sampling_mean_draw_error": float(np.mean(estimate.standard_error)),
         "effective_sample_size_least": float(np.min(estimate.effective_sample_size)),
         "pareto_shape_largest": float(np.max(estimate.pareto_shape)),
         "trust": sentence,
-        "annealed_lower": _both(lower),
-        "simulated_lower": _both(simulated.lower),
-        "simulated_upper": _both(simulated.upper),
-        "simulated_gap": gap._asdict(),
         "iwae_bound_by_k": {str(k): _both(values) for k, values in by_k.items()},
         "naive_by_k": {str(k): _both(values) for k, values in naive.items()},
         "each": {
             name: np.asarray(value).tolist() for name, value in estimate._asdict().items() if name != "num_samples"
         },
     }
-    figure = run.folder / "figures" / "likelihood.png"
-    _draw(figure, by_k, naive, lower, simulated)
-    text = (
-        f"{sentence}\n\nAnnealed importance sampling, which uses no encoder, gives {_show(lower)} nats on the same "
-        f"images. On images simulated from the model itself log p(x) lies between {_show(simulated.lower)} and "
-        f"{_show(simulated.upper)} nats: a gap of {gap.mean:.2f}, in expectation at least the error of either.\n\n"
-        "Errors are standard errors over the examples."
-    )
+    bits = ""
+    if run.config.model.likelihood.pixels == "levels":
+        cost = mean_and_error(-estimate.log_likelihood / (dimensions(run.model, run.params, xs) * math.log(2)))
+        numbers["importance_sampling_bits_per_dimension"] = cost._asdict()
+        bits = f"\n\nBy importance sampling, an image costs {cost.said(3)} bits per dimension."
     rows = [
         [
             f"importance sampling, k = {options.num_samples:,}",
             "lower bound, test images",
             _show(estimate.log_likelihood),
         ],
-        ["annealing from the prior", "lower bound, test images", _show(lower)],
         [f"naive Monte Carlo, k = {options.num_samples:,}", "lower bound, test images", _show(naive[ks[-1]])],
-        ["annealing, forward", "lower bound, simulated images", _show(simulated.lower)],
-        ["annealing, reverse", "upper bound, simulated images", _show(simulated.upper)],
     ]
+    protocol = {"examples": len(xs), "nll_k": options.num_samples, "draw_seed": options.seed}
+    if lower is None or simulated is None:
+        text = (
+            f"{sentence}\n\nThe latents of {named(type(run.config.model.posterior))} are no real numbers, which "
+            "annealing could move: nothing here bounds log p(x) from above."
+        )
+    else:
+        gap = mean_and_error(simulated.gap)
+        numbers |= {
+            "annealed_lower": _both(lower),
+            "simulated_lower": _both(simulated.lower),
+            "simulated_upper": _both(simulated.upper),
+            "simulated_gap": gap._asdict(),
+        }
+        text = (
+            f"{sentence}\n\nAnnealed importance sampling, which uses no encoder, gives {_show(lower)} nats on the same "
+            "images. On images simulated from the model itself log p(x) lies between "
+            f"{_show(simulated.lower)} and {_show(simulated.upper)} nats: a gap of {gap.mean:.2f}, in expectation at "
+            "least the error of either."
+        )
+        rows[1:1] = [["annealing from the prior", "lower bound, test images", _show(lower)]]
+        rows += [
+            ["annealing, forward", "lower bound, simulated images", _show(simulated.lower)],
+            ["annealing, reverse", "upper bound, simulated images", _show(simulated.upper)],
+        ]
+        protocol |= {"temperatures": options.temperatures, "chains": options.chains, "leapfrog_steps": 10}
+    figure = run.folder / "figures" / "likelihood.png"
+    title = "log p(x), from below" if lower is None else "log p(x), bracketed"
+    _draw(figure, title, by_k, naive, lower, simulated)
     report = section.add(
         run,
         "likelihood",
-        title="log p(x), bracketed",
-        text=text,
+        title=title,
+        text=f"{text}{bits}\n\nErrors are standard errors over the examples.",
         numbers=numbers,
-        protocol={
-            "examples": len(xs),
-            "nll_k": options.num_samples,
-            "temperatures": options.temperatures,
-            "chains": options.chains,
-            "leapfrog_steps": 10,
-            "draw_seed": options.seed,
-        },
+        protocol=protocol,
         columns=["estimator", "what it is", "nats"],
         rows=rows,
         figures=[figure.name],
     )
     print("\n".join(f"{name:<38} {kind:<30} {value}" for name, kind, value in rows))
-    print(f"{sentence}\nreport: {report}")
+    print(f"{with_minus(sentence)}\nreport: {report}")
 
 
 def _bound(run: Run, k: int, key: Key, x: Array) -> Array:
@@ -157,23 +195,28 @@ def _show(values: np.ndarray) -> str:
     return mean_and_error(values).said()
 
 
-def compared(by_k: dict[int, np.ndarray], naive: dict[int, np.ndarray], lower: np.ndarray) -> str:
+def compared(by_k: dict[int, np.ndarray], naive: dict[int, np.ndarray], lower: np.ndarray | None) -> str:
     """What three estimates of log p(x) say of each other, in words that their numbers allow.
 
     Args:
         by_k: k -> [N] importance-weighted bounds.
         naive: k -> [N] naive Monte Carlo.
-        lower: [N] annealing.
+        lower: [N] annealing; None where there is none.
 
     Returns:
         Two sentences.
     """
     most = max(by_k)
-    by_encoder, by_prior = mean_and_error(by_k[most] - lower), mean_and_error(naive[most] - by_k[most])
-    return (
-        f"At k = {most:,} the importance-weighted bound {_beside(by_encoder, 'annealing, which uses no encoder')}; "
-        f"naive Monte Carlo {_beside(by_prior, 'that bound')}. Each is a lower bound: the highest is nearest."
-    )
+    by_prior = mean_and_error(naive[most] - by_k[most])
+    if lower is None:
+        first = f"At k = {most:,} naive Monte Carlo {_beside(by_prior, 'the importance-weighted bound')}."
+    else:
+        by_encoder = _beside(mean_and_error(by_k[most] - lower), "annealing, which uses no encoder")
+        first = (
+            f"At k = {most:,} the importance-weighted bound {by_encoder}; naive Monte Carlo "
+            f"{_beside(by_prior, 'that bound')}."
+        )
+    return f"{first} Each is a lower bound: the highest is nearest."
 
 
 def _beside(difference: Mean, other: str) -> str:
@@ -185,31 +228,43 @@ def _beside(difference: Mean, other: str) -> str:
 
 
 def _draw(
-    path: Path, by_k: dict[int, np.ndarray], naive: dict[int, np.ndarray], lower: np.ndarray, simulated: Any
+    path: Path,
+    title: str,
+    by_k: dict[int, np.ndarray],
+    naive: dict[int, np.ndarray],
+    lower: np.ndarray | None,
+    simulated: Any,
 ) -> None:
-    caption = (
-        f"Left: means over test images. {compared(by_k, naive, lower)} Right: for images simulated from the model, log "
-        "p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
-    )
-    if np.any(simulated.gap < 0):
-        caption += " Orange: an image whose two bounds have crossed by chance."
-    with page(path, "log p(x), bracketed", caption, width=WIDE, height=560) as place:
+    caption = f"Means over test images. {compared(by_k, naive, lower)}"
+    if simulated is not None:
+        caption = (
+            f"First: means over test images. {compared(by_k, naive, lower)} Second: for images simulated by the model, "
+            "log p(x) lies between the two ends of each bar, on average over chains: the shorter, the surer."
+        )
+        if np.any(simulated.gap < 0):
+            caption += " Orange: an image whose two bounds have crossed by chance."
+    with page(path, title, caption, width=WIDE, height=594) as place:
         full = WIDE - 2 * MARGIN
-        axes = place(110, 40, 760, 440)
+        axes = place(110, 74, 760 if simulated is not None else full - 110, 440)
         for values, name, colour in ((by_k, "importance sampling", BLUE), (naive, "naive Monte Carlo", ORANGE)):
             means = [np.mean(v) for v in values.values()]
             axes.plot(list(values), means, "o-", color=colour, label=f"{name}  {means[-1]:.2f}".replace("-", "−"))
-        axes.axhline(np.mean(lower), color=GREEN, ls="--", label=f"annealing  {np.mean(lower):.2f}".replace("-", "−"))
+        if lower is not None:
+            mean = float(np.mean(lower))
+            axes.axhline(mean, color=GREEN, ls="--", label=f"annealing  {mean:.2f}".replace("-", "−"))
         axes.set_xscale("log")
         axes.set_xticks(list(by_k), [f"{k:,}" for k in by_k], minor=False)
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("k, the number of draws")
         axes.set_ylabel("log p(x) (nats)")
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=3, borderaxespad=0)
-        axes = place(990, 40, full - 990, 440)
-        half_gap = np.sort(simulated.gap) / 2
-        axes.vlines(np.arange(len(half_gap)), -half_gap, half_gap, color=np.where(half_gap < 0, ORANGE, GREEN), lw=5)
-        axes.set_ylim(-max(1.2 * np.abs(half_gap).max(), 0.1), max(1.2 * np.abs(half_gap).max(), 0.1))
-        axes.set_xlabel(f"{len(half_gap)} simulated images, by gap")
-        axes.xaxis.set_major_locator(NullLocator())
-        axes.set_ylabel("bounds around their midpoint (nats)")
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, borderaxespad=0)
+        if simulated is not None:
+            _brackets(place(990, 74, full - 990, 440), np.sort(simulated.gap) / 2)
+
+
+def _brackets(axes: Any, half_gap: np.ndarray) -> None:
+    axes.vlines(np.arange(len(half_gap)), -half_gap, half_gap, color=np.where(half_gap < 0, ORANGE, GREEN), lw=5)
+    axes.set_ylim(-max(1.2 * np.abs(half_gap).max(), 0.1), max(1.2 * np.abs(half_gap).max(), 0.1))
+    axes.set_xlabel(f"{len(half_gap)} simulated images, by gap")
+    axes.xaxis.set_major_locator(NullLocator())
+    axes.set_ylabel("bounds around their midpoint (nats)")

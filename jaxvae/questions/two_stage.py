@@ -29,6 +29,7 @@ from jaxvae.types import Array, Key, Params
 
 PRIOR, MIXTURE, SECOND = "prior", "Gaussian mixture", "second VAE"
 FIRST_LOG_SCALE = -1.5  # of the second decoder's noise: starting from one, the codes' own scale, it needs no latents
+KINDS = ("plain",)  # of runs that it is about
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def main(options: Options) -> None:
         options: of the command line.
     """
     _check(options)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     train, _ = seen(run, dataset.train, options.train_examples)
     test, _ = seen(run, dataset.test, options.test_examples)
     for name, count in (("batch-size", options.batch_size), ("components", options.components or 1)):
@@ -100,7 +101,7 @@ def main(options: Options) -> None:
         title="Two stages",
         caption="The decoder's mean at codes from the prior, from a Gaussian mixture fitted to the codes of training "
         "images, and from a second VAE trained on these codes. Look for shapes that are no digits, letters, faces...: "
-        "they come from places where no image has its code.",
+        "they would come from places where no image has its code.",
     )
     numbers, rows = _numbers(densities)
     page = section.add(
@@ -208,7 +209,7 @@ def _numbers(densities: dict[str, np.ndarray]) -> tuple[dict[str, float | None],
 
 def _text() -> str:
     return (
-        "The codes of images do not fill the prior: a draw from it may fall where the decoder has never been. A "
+        "Where the codes of images do not fill the prior, a draw from it falls where the decoder has never been. A "
         "second, small VAE is trained on codes, drawn anew from the posteriors of training images at every visit. A "
         "draw from it is a code, which the first decoder turns into an image. The Gaussian mixture is fitted to codes "
         "of the same images.\n\n"

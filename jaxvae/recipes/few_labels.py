@@ -20,8 +20,10 @@ from jaxvae.models import (
     classify,
     drawn_features,
     extended_objective,
+    held,
     labelled_vae,
     repeated,
+    stacked,
 )
 from jaxvae.models.few_labels import UNKNOWN
 from jaxvae.priors import standard_normal
@@ -52,6 +54,10 @@ class Model:
     features: Annotated[Path | None, EVERYDAY] = None
     """A run folder of the plain kind (M1), of whose codes the model is made (M1+M2); by default it is made of pixels
     (M2)."""
+    together: Annotated[bool, EVERYDAY] = False
+    """Train M1 of --model.features on, with M2 as its prior, by one bound; by default M2 reads its codes only."""
+    held: Annotated[int, AtLeast(0)] = 3
+    """With --model.together: epochs at the beginning in which M1 stays as it is, until M2 has learned something."""
     latent: Annotated[int, AtLeast(1), EVERYDAY] = 50
     """The latent dimensions beside the class."""
     classes: Annotated[int, AtLeast(2)] = 10
@@ -65,7 +71,8 @@ class Model:
     repeats: Annotated[int, AtLeast(1)] = 20
     """How often an epoch visits each labelled image, each time with one such part of its weight."""
     least: Annotated[float, AtLeast(0)] = 0.1
-    """A code of --model.features is kept where the standard deviation of its means is above this."""
+    """A code of --model.features is kept where the standard deviation of its means is above this; with
+    --model.together all are."""
     likelihood: likelihoods.Bernoulli = field(default_factory=likelihoods.Bernoulli)
     """The density of pixels; of codes it is a Gaussian."""
 
@@ -93,6 +100,8 @@ def load(config: Config) -> Dataset:
         RunError: there are no labels, or not enough of each class.
     """
     images, settings = load_images(config), config.model
+    if settings.together and settings.features is None:
+        raise RunError("--model.together trains M1 and M2: give a run of the plain kind with --model.features RUN")
     splits = {name: split for name, split in images._asdict().items() if isinstance(split, Split)}
     if any(split.labels is None for split in splits.values()):
         raise RunError(f"{images.name} has no labels, of which some are to be known: take data that has")
@@ -129,7 +138,7 @@ def codes_of(settings: Model, splits: dict[str, Split]) -> tuple[dict[str, Any],
     Returns:
         Name -> images [N, H, W, C] or (mean, log scale) [N, D] each; and D numbers of codes, none for images.
     """
-    if settings.features is None:
+    if settings.features is None or settings.together:
         return {name: split.examples for name, split in splits.items()}, []
     run = first_stage(settings.features)
 
@@ -170,12 +179,13 @@ def first_stage(folder: Path) -> Run:
     return run
 
 
-def model_of(config: Config, about: About) -> VAE:
+def model_of(config: Config, about: About, first: Run | None) -> VAE:
     """The model of a configuration, M2.
 
     Args:
         config: of a run.
         about: the examples.
+        first: M1, where it is trained on together with M2.
 
     Returns:
         The model of (image or code, label).
@@ -186,13 +196,14 @@ def model_of(config: Config, about: About) -> VAE:
     if settings.features is None:
         density, outputs = settings.likelihood.of(about.example[0].shape)
     else:
-        density, outputs = Normal, Normal.parameters(about.example[0][0].shape)
+        codes = about.example[0][0].shape if first is None else (first.config.model.latent,)
+        density, outputs = Normal, Normal.parameters(codes)
 
     def of_two(outputs: Any) -> Any:
         first, second = (networks.mlp((), {"features": (settings.width,)}) for _ in range(2))
         return cast(adding_both(first, second, networks.mlp(hidden[1:], outputs, activation=activation), activation))
 
-    return labelled_vae(
+    second = labelled_vae(
         classes=settings.classes,
         classifier=cast(networks.mlp(hidden, {"logits": (settings.classes,)}, activation=activation)),
         encoder=of_two(Normal.parameters((settings.latent,))),
@@ -200,6 +211,7 @@ def model_of(config: Config, about: About) -> VAE:
         prior=standard_normal((settings.latent,)),
         likelihood=density,
     )
+    return second if first is None else stacked(first.model, second)
 
 
 def recipe(config: Config, about: About) -> Recipe:
@@ -212,23 +224,28 @@ def recipe(config: Config, about: About) -> Recipe:
     Returns:
         The recipe.
     """
-    settings, model, facts = config.model, model_of(config, about), about.facts
-    of_image = prepare_of(config)
+    settings, facts, of_image = config.model, about.facts, prepare_of(config)
+    of_codes = settings.features is not None and not settings.together
+    first = first_stage(settings.features) if settings.features is not None and settings.together else None
+    model = model_of(config, about, first)
     shape = jax.tree.leaves(about.example)[0].shape
 
     def prepare(key: Key, stored: Any) -> tuple[Array, Array]:
         seen, label = stored
-        return (
-            (of_image(key, seen), label) if settings.features is None else drawn_features(key, (Normal(*seen), label))
-        )
+        return drawn_features(key, (Normal(*seen), label)) if of_codes else (of_image(key, seen), label)
+
+    def init(key: Key) -> tuple[Params, Any]:
+        params = model.init(key, (jnp.zeros(shape), jnp.asarray(UNKNOWN, jnp.int32)))
+        return params if first is None else params | {"first": first.params}, ()
 
     def loss(plan: Plan) -> Any:
         counts = {"examples": facts["examples"], "labelled": facts["labelled"]}
-        return extended_objective(model, average, alpha=settings.alpha, times=settings.repeats, **counts)
+        objective = extended_objective(model, average, alpha=settings.alpha, times=settings.repeats, **counts)
+        return held(objective, "first", settings.held * plan.steps_per_epoch) if settings.together else objective
 
     return Recipe(
         model=model,
-        init=lambda key: (model.init(key, (jnp.zeros(shape), jnp.asarray(UNKNOWN, jnp.int32))), ()),
+        init=init,
         loss=loss,
         prepare=prepare,
         bound=partial(bound(average), model, num_samples=1),
@@ -237,7 +254,7 @@ def recipe(config: Config, about: About) -> Recipe:
         protocol={
             "kind": "few-labels",
             "labels": settings.labels,
-            "of": "pixels" if settings.features is None else f"codes of {settings.features}, {len(facts['kept'])} kept",
+            "of": said_of(settings, facts["kept"]),
             "binarisation": binarization(config),
             "alpha": settings.alpha,
             "repeats": settings.repeats,
@@ -246,6 +263,15 @@ def recipe(config: Config, about: About) -> Recipe:
             "bound": "elbo",
         },
     )
+
+
+def said_of(settings: Model, kept: list[int]) -> str:
+    """What the model is made of, in words."""
+    if settings.features is None:
+        return "pixels"
+    if settings.together:
+        return f"pixels, together with {settings.features}, which is held for {settings.held} epochs"
+    return f"codes of {settings.features}, {len(kept)} kept"
 
 
 def measure(model: VAE, prepare: Any, params: Params, test: Split, asked: Asked) -> dict[str, Measured]:
@@ -262,7 +288,7 @@ def measure(model: VAE, prepare: Any, params: Params, test: Split, asked: Asked)
 def draw(config: Config, model: VAE, kept: list[int], place: Path, params: Params, dataset: Dataset) -> None:
     """Analogies: test images, and what each would look like as every class."""
     chosen, _ = spread(dataset.test, SHOWN).examples
-    if config.model.features is None:
+    if config.model.features is None or config.model.together:
         originals = prepared(prepare_of(config), chosen)
         rows = np.asarray(jax.vmap(lambda image: analogies(model, params, image))(originals))
     else:

@@ -37,7 +37,8 @@ def result(
         protocol: what is said beside the numbers besides the recipe's own: seeds, speed, precision.
 
     Returns:
-        Means with standard errors, over seeds where there are several, else over examples; "units" of each; "protocol".
+        Means with standard errors, over seeds where there are several, else over examples; "units" of each; "protocol";
+        "warnings", sentences, where there are any.
     """
     seeds = course.num_seeds
     of_seed = [jax.tree.map(lambda leaf, s=s: leaf[s], params) for s in range(seeds)] if seeds > 1 else [params]
@@ -48,9 +49,12 @@ def result(
     ]
     numbers: dict[str, Any] = {}
     said: dict[str, Any] = {}
+    warnings = [measured.warning for of_one in found for measured in of_one.values() if measured.warning]
     for name, first in found[0].items():
         numbers |= _mean_and_error(name, [of_one[name] for of_one in found])
         said |= first.said
+    if warnings:
+        numbers["warnings"] = list(dict.fromkeys(warnings))
     return numbers | {
         "units": {name: first.unit for name, first in found[0].items()},
         "protocol": {"dataset": dataset.name, "split": dataset.split}

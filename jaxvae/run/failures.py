@@ -17,7 +17,18 @@ DISK_ERRORS = {
 
 # What the extra "train" installs, as it is imported.
 EXTRA = {
-    *("tyro", "orbax", "grain", "array_record", "tensorflow_datasets", "tensorboardX", "matplotlib", "sklearn", "PIL"),
+    *(
+        "tyro",
+        "orbax",
+        "grain",
+        "array_record",
+        "tensorflow_datasets",
+        "tensorboardX",
+        "matplotlib",
+        "sklearn",
+        "PIL",
+        "safetensors",
+    ),
 }
 
 

@@ -1,12 +1,13 @@
 """A training run from its options to its report, of any kind of VAE."""
 
 import json
+import math
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,19 +15,22 @@ from typing import Annotated, Any, Literal
 import jax
 import numpy as np
 
-from jaxvae.run import RunError, evaluate, hosts, refusals
+from jaxvae.run import RunError, evaluate, hosts, longer, refusals
 from jaxvae.run.choice import EVERYDAY, differences, from_dict, to_dict
+from jaxvae.run.choice.fields import parts
 from jaxvae.run.command import command
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset
 from jaxvae.run.figures import history
 from jaxvae.run.folder import about as about_file
-from jaxvae.run.folder import config_file, fingerprint, lock
-from jaxvae.run.folder.files import write_result
+from jaxvae.run.folder import config_file, fingerprint, lock, tensorboard
+from jaxvae.run.folder.files import finite, write_result
 from jaxvae.run.hosts import Hosts
 from jaxvae.run.kinds import names
 from jaxvae.run.recipe import Asked, Kind, Recipe, about
 from jaxvae.run.report import report
+from jaxvae.run.report.ask import questions_of
+from jaxvae.run.report.words import flat, label, measured
 from jaxvae.run.train import Diverged
 from jaxvae.run.train import train as trained_by
 
@@ -40,7 +44,8 @@ class Place:
     name: Annotated[str | None, EVERYDAY] = None
     """The run's name; by default the data set, the network and the time."""
     resume: Annotated[bool, EVERYDAY] = False
-    """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped."""
+    """Go on with the run of that name from its latest checkpoint, bit for bit as if it had never stopped. With more
+    --epochs than before it goes on for longer, where its schedules do not depend on how long it is."""
     devices: int | Literal["all"] | None = None
     """How many devices share every batch, or all there are; the numbers are those of one, but for rounding. By default
     one, or all that several processes have."""
@@ -87,7 +92,7 @@ def run(kind: Kind, options: Any, *, line: str = "") -> int:
     config = kind.config(**{item.name: getattr(options, item.name) for item in fields(kind.config)})
     refusals.check(config)
     hosts.join(options.hosts)
-    place, config = _agreed(kind, options, config)
+    place, config = _agreed(kind, options, config, line)
     devices = _devices(options, config)
     with hosts.watched(f"start all of them again with --name {place.name} --resume, and nothing is lost"):
         return _train(kind, options, config, place, devices, line)
@@ -98,16 +103,19 @@ def _train(kind: Kind, options: Any, config: Any, place: Path, devices: list[jax
     course = config.course()
 
     def begin() -> tuple[Dataset, Recipe]:
+        if hosts.is_first():  # a word before what takes long
+            print(f"reading {config.data.name}", flush=True)
         dataset = kind.data(config)
         if options.resume and hosts.is_first():
             fingerprint.check(place, dataset)
+            longer.check_steps(place, kind, config, dataset)
         return dataset, refusals.recipe_of(kind, config, dataset)
 
     dataset, recipe = hosts.together(begin)
     with ExitStack() as held:
         entered = _begun(kind, options, config, place, dataset, line)
         hosts.together(lambda: held.enter_context(entered) if hosts.is_first() else None)
-        return _run(config, recipe, course, place, dataset, devices)
+        return _run(kind, config, recipe, course, place, dataset, devices)
 
 
 @contextmanager
@@ -118,14 +126,27 @@ def _begun(kind: Kind, options: Any, config: Any, place: Path, dataset: Dataset,
         if not options.resume:
             if (place / "config.json").exists():
                 raise RunError(f"{place} was begun by another process at the same time: give another --name")
-            # A folder with a config.json is a run: it tells what it was begun on, which --resume never rewrites.
+            # A folder with a config.json is a run: it tells what it was begun on, which --resume never rewrites but for
+            # the epochs.
             about_file.write(about(dataset), place / "about.json", fingerprint.fingerprint(dataset))
             config_file.write(kind, config, place / "config.json", command=line)
+        elif config_file.read(place / "config.json", kind)[1].epochs != config.epochs:
+            lines = f"{config_file.commands(place / 'config.json')} && {line}"
+            config_file.write(kind, config, place / "config.json", command=lines)
         print(f"{dataset.name}: {dataset.train.size:,} training examples; the run is {place}", flush=True)
+        print(f"watch it: {tensorboard.line(place)}", flush=True)
         yield
 
 
-def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Dataset, devices: list[jax.Device]) -> int:
+def _run(
+    kind: Kind,
+    config: Any,
+    recipe: Recipe,
+    course: Course,
+    place: Path,
+    dataset: Dataset,
+    devices: list[jax.Device],
+) -> int:
     """Train, evaluate, draw, report; only the first of several processes writes."""
     try:
         trained = trained_by(recipe, course, dataset, folder=place, devices=devices)
@@ -160,9 +181,13 @@ def _run(config: Any, recipe: Recipe, course: Course, place: Path, dataset: Data
     history.draw(place)
     first = trained.params if course.num_seeds == 1 else jax.tree.map(lambda leaf: leaf[0], trained.params)
     recipe.draw(figures, first, dataset)
+    numbers = {name: result[name] for name in result["units"]}
+    options = {name: value for name, value in flat(to_dict(config)) if name != "data.source"}
+    tensorboard.record(place, protocol["steps"], options, finite(numbers), sorted(figures.glob("*.png")))
     page = report.write(place)
     _print_result(result)
     print(f"report: {page}")
+    _print_next(kind, place)
     return 0
 
 
@@ -179,11 +204,13 @@ def _devices(options: Any, config: Any) -> list[jax.Device]:
         )
     if not 1 <= count <= len(there):
         raise RunError(f"--devices {count} must be between 1 and {len(there)}, the devices of this machine, or all")
-    each = count * config.accumulate
-    if config.batch_size % each:
+    # What takes a batch in parts takes a device's share of it so.
+    taken = [part for _, option, _ in parts(config) if (part := getattr(option, "takes_in_parts", None))]
+    each = count * math.prod(number for _, number in taken)
+    if count > 1 and config.batch_size % each:
+        times = "".join(f", times {flag} {number}" for flag, number in taken)
         raise RunError(
-            f"--batch-size {config.batch_size} must be a multiple of the {count} devices that share it"
-            f"{f', times --accumulate {config.accumulate}' if config.accumulate > 1 else ''}: "
+            f"--batch-size {config.batch_size} must be a multiple of the {count} devices that share it{times}: "
             f"{max(1, config.batch_size // each) * each} for instance"
         )
     if count > 1 and config.num_seeds > 1:
@@ -191,19 +218,19 @@ def _devices(options: Any, config: Any) -> list[jax.Device]:
     return there[:count]
 
 
-def _agreed(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
+def _agreed(kind: Kind, options: Any, config: Any, line: str) -> tuple[Path, Any]:
     """`_run_folder` as the first process finds it, which alone reads and writes the folder."""
 
     def decide() -> str:
-        place, found = _run_folder(kind, options, config)
+        place, found = _run_folder(kind, options, config, line)
         return json.dumps([str(place), to_dict(found)])
 
     place, found = json.loads(hosts.decided(decide))
     return Path(place), from_dict(kind.config, found)
 
 
-def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
-    """The run's folder, and its configuration: the stored one where the run goes on."""
+def _run_folder(kind: Kind, options: Any, config: Any, line: str) -> tuple[Path, Any]:
+    """The run's folder, and its configuration: the stored one where the run goes on, with more epochs where asked."""
     if options.name is None:
         if options.resume:
             raise RunError(f"--resume goes on with a run by its name: give --name and one of {_names(options.runs)}")
@@ -220,23 +247,42 @@ def _run_folder(kind: Kind, options: Any, config: Any) -> tuple[Path, Any]:
     if not options.resume:
         raise RunError(f"{place} exists already: give --resume to go on with it, or another --name")
     _, stored = config_file.read(place / "config.json", kind)
-    given = differences(config, kind.config())
+    # A value that is the default is given where the command line has it.
+    typed = {word.partition("=")[0].replace("_", "-") for word in shlex.split(line) if word.startswith("--")}
+    given = {*differences(config, kind.config()), *typed}
     changed = [name for name in differences(config, stored) if name in given]
-    if changed:
+    if others := [name for name in changed if name != "--epochs"]:
         raise RunError(
-            f"{place} was begun with other values of {', '.join(changed)}: leave them out, or begin a new run"
+            f"{place} was begun with other values of {', '.join(others)}: leave them out, or begin a new run"
         )
-    return place, stored
+    if not changed:
+        return place, stored
+    longer.check(place, stored, config.epochs)
+    return place, replace(stored, epochs=config.epochs)
 
 
 def _names(runs: Path) -> str:
     return ", ".join(sorted(path.parent.name for path in runs.glob("*/config.json"))) or f"no runs in {runs}"
 
 
+def _print_next(kind: Kind, place: Path) -> None:
+    """What such a run may be asked: how likely test data is, where that is a question about it."""
+    questions = list(questions_of(kind.name, str(place)))
+    first = [question for question in questions if question.name == "likelihood"] or questions
+    if first:
+        print(f"ask it next: {first[0].line} (and more: jaxvae --help)")
+
+
 def _print_result(result: dict[str, Any]) -> None:
+    """The numbers, all of them logarithms of densities, so that neighbouring lines have one sign."""
     protocol = result["protocol"]
-    print(f"{protocol['dataset']}, {protocol['split']}, test set:")
+    print(f"{protocol['dataset']}, {protocol['split']}, test set, ± one standard error {protocol['standard_error']}:")
     for name, unit in result["units"].items():
-        error = result[f"{name}_standard_error"]
-        spread = f" ± {error:.2f}" if error is not None and np.isfinite(error) else ""
-        print(f"  {report.label(name)}: {result[name]:.2f}{spread} {unit} ({protocol['standard_error']})")
+        value, error = result[name], result[f"{name}_standard_error"]
+        turned = name.startswith("test_nll") and unit.startswith("nats")
+        number, spread = measured(math.nan if value is None else -value if turned else value, error)
+        said = label(name).replace("NLL", "log p(x)") if turned else label(name)
+        beside = f" (NLL {measured(value, error)[0]})" if turned else ""
+        print(f"  {said}: {' '.join(filter(None, (number, spread, unit)))}{beside}")
+    for warning in result.get("warnings", ()):
+        print(f"warning: {warning}", file=sys.stderr)

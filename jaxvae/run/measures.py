@@ -23,7 +23,12 @@ AT_ONCE = 1000  # examples in one call
 
 
 def of_terms(
-    model: VAE, as_x: Callable[[Split], Any], *, over: Callable[[Any], Array] | None = None, unit: str = "nats"
+    model: VAE,
+    as_x: Callable[[Split], Any],
+    *,
+    over: Callable[[Any], Array] | None = None,
+    unit: str = "nats",
+    bits: bool = False,
 ) -> Callable[[Params, Split, Asked], dict[str, Measured]]:
     """How most models are measured: the ELBO and its parts by one draw, and log p(x) where there are weights.
 
@@ -32,9 +37,11 @@ def of_terms(
         as_x: a split -> the xs, `partial(as_seen, recipe)` for instance.
         over: xs -> [N] what the sums are divided by, the steps of sequences say; None for means.
         unit: of the numbers.
+        bits: whether they are of levels, whose probabilities are told in bits per dimension too.
 
     Returns:
-        The `measure` of a recipe: "test_elbo", "test_kl", "test_log_likelihood" and "test_nll".
+        The `measure` of a recipe: "test_elbo", "test_kl", "test_log_likelihood" and "test_nll"; with `bits` also
+        "test_negative_elbo_in_bits" and "test_nll_in_bits", what the two cost for each dimension of x.
     """
 
     def measure(params: Params, test: Split, asked: Asked) -> dict[str, Measured]:
@@ -63,9 +70,41 @@ def of_terms(
                 devices=asked.devices,
             )
             found["test_nll"] = measured(-estimates, rows, nll_k=asked.num_samples, nll_examples=len(rows))
+        if bits:
+            found |= _in_bits(found, dimensions(model, params, xs))
         return found
 
     return measure
+
+
+def _in_bits(found: dict[str, Measured], size: int) -> dict[str, Measured]:
+    """What bounds of levels cost for each of so many dimensions."""
+    per_nat, said = 1 / (size * math.log(2)), {"dimensions": size}
+    names = {"test_negative_elbo_in_bits": ("test_elbo", -per_nat), "test_nll_in_bits": ("test_nll", per_nat)}
+    return {
+        name: Measured(factor * found[nats].values, "bits per dimension", None, said)
+        for name, (nats, factor) in names.items()
+        if nats in found
+    }
+
+
+def dimensions(model: VAE, params: Params, xs: training.Data) -> int:
+    """How many numbers the likelihood is one of: the pixels of an image with their channels, or the hidden ones.
+
+    Args:
+        model: of a run.
+        params: of the model.
+        xs: a tree of arrays [N, ...].
+
+    Returns:
+        D.
+    """
+
+    def drawn(key: Key, x: Any) -> Any:
+        return model.likelihood(params, model.posterior(params, x).sample(key)).sample(key)
+
+    first = jax.tree.map(lambda leaf: leaf[0], xs)
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(drawn, jax.random.key(0), first)))
 
 
 def log_likelihoods(
@@ -104,11 +143,13 @@ def log_likelihoods(
         of_batch = partial(_log_likelihoods_alone, model, num_samples)
     of_each = jax.random.split(key, count)
     estimates = []
-    for start in tqdm(range(0, count, batch_size), desc=show, disable=show is None, unit=" batches"):
+    bar = tqdm(range(0, count, batch_size), desc=show, disable=show is None, unit=" batches", postfix="compiling")
+    for start in bar:
         # The last batch is filled up with examples that are then dropped, so that one program serves all.
         rows = np.arange(start, start + batch_size) % count
         chosen = jax.tree.map(lambda leaf, rows=rows: leaf[rows], xs)
         estimates.append(np.asarray(of_batch(of_each[rows], params, chosen)))
+        bar.set_postfix_str("", refresh=False)
     return np.concatenate(estimates)[:count]
 
 

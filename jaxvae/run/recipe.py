@@ -40,6 +40,7 @@ class Measured(NamedTuple):
     unit: str  # "nats", "bits per dimension"; "" for a share or a count
     over: Any = None  # [N] what the sum of the values is divided by, steps of a sequence say; None for the mean
     said: Mapping[str, Any] = {}  # what belongs into the protocol beside it: {"nll_k": 1000}
+    warning: str | None = None  # a sentence, where the numbers are not what they seem
 
 
 class Asked(NamedTuple):

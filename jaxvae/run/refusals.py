@@ -1,6 +1,6 @@
 """What is refused before anything is begun: by ranges, by what options offer each other, by the shapes of a step."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -71,20 +71,35 @@ def check_data(recipe: Recipe, course: Course, dataset: Dataset) -> None:
     """
     check_size(course, dataset)
     recipe.check(dataset)
+    with _as_sentences():
+        one, *shapes = one_step(recipe, course, dataset)
+        jax.eval_shape(one, *shapes)
+
+
+def one_step(recipe: Recipe, course: Course, dataset: Dataset) -> tuple[Callable[[Any, Any], Any], Any, Any]:
+    """The first step of a run on one device, from what it begins with.
+
+    Args:
+        recipe: of the run.
+        course: of the run.
+        dataset: its data.
+
+    Returns:
+        (keys [B], stored examples [B, ...]) -> (state, metrics), and the shapes of the two.
+    """
     per_epoch = dataset.train.size // course.batch_size
     plan = Plan(course.epochs * per_epoch, per_epoch)
     alone = course._replace(keys=course.keys if course.num_seeds == 1 else course.keys[0])
-    with _as_sentences():
-        step, state = step_of(recipe, alone, plan), first_progress
-        stored = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct((course.batch_size, *leaf.shape[1:]), leaf.dtype),
-            recipe.stored(dataset.train),
-        )
+    step = step_of(recipe, alone, plan)
+    stored = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((course.batch_size, *leaf.shape[1:]), leaf.dtype),
+        recipe.stored(dataset.train),
+    )
 
-        def one(keys: Any, batch: Any) -> Any:
-            return step(state(recipe, alone, plan.num_steps).state, keys, jax.vmap(recipe.prepare)(keys, batch))
+    def one(keys: Any, batch: Any) -> Any:
+        return step(first_progress(recipe, alone, plan.num_steps).state, keys, jax.vmap(recipe.prepare)(keys, batch))
 
-        jax.eval_shape(one, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), course.batch_size)), stored)
+    return one, jax.eval_shape(lambda: jax.random.split(jax.random.key(0), course.batch_size)), stored
 
 
 @contextmanager

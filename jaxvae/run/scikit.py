@@ -1,7 +1,6 @@
-"""A VAE of a table of numbers as a scikit-learn estimator: fit, transform, inverse_transform, score_samples, sample."""
+"""A VAE of a table as a scikit-learn estimator: fit, transform, inverse_transform, impute, score_samples, sample."""
 
 import math
-import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Integral, Real
@@ -11,58 +10,67 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import Tags, check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxvae import evaluation
 from jaxvae.model import VAE
+from jaxvae.run import table_rows
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.data.columns import LARGEST
+from jaxvae.run.data.columns import Table
+from jaxvae.run.data.frames import filled, handed_back, is_frame, table_given
+from jaxvae.run.data.schema import NUMBER, Column, Rows, Schema, columns_of, in_single_precision, rows_of, schema_of
 from jaxvae.run.fit import history_of
-from jaxvae.run.table_rows import Architecture, cosine, model_of, recipe_for
+from jaxvae.run.table_rows import by_rows, cosine, model_of, recipe_for
 from jaxvae.run.train import Diverged, train
-from jaxvae.types import Array, Params
-
-SMALLEST_SPREAD = 1e-12  # of a column, in its largest value: below it is rounding
-ROWS = 64  # rows in one call of a compiled program: one program serves tables of any length
 
 
 class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """A variational auto-encoder of the rows of a table, with scikit-learn's interface.
 
-    p(z) = N(0, I),    p(x|z) = N(μ(z), diag σ²) or Bernoulli(π(z)),    q(z|x) = N(m(x), diag s(x)²)
+    p(z) = N(0, I),    p(x_obs|z) = Π_{j observed} p_j(x_j|z),    q(z|x_obs) = N(m(x_obs), diag s(x_obs)²)
 
-    with fully connected networks. Under the Gaussian, columns are standardised inside, every column has a learned noise
-    scale σ_j that all rows share (at least a thousandth of the column's standard deviation), and every density that
-    comes out is that of the columns in their own units. Training is in single precision and scores are in double.
+    with fully connected networks. A cell may be missing (NaN, None, NA): it is left out of the likelihood, and the
+    encoder reads a zero there. A column of numbers has a Gaussian, a Student's t or a Bernoulli; of words, booleans or
+    categories of a DataFrame, a categorical; a column that is declared to hold counts, a negative binomial. Columns of
+    numbers are standardised inside by their observed cells, each has a learned noise scale σ_j that all rows share (at
+    least a thousandth of the column's standard deviation), and every density that comes out is that of the columns in
+    their own units. Training is in single precision and scores are in double.
 
     Args:
         latent: the number of latent dimensions.
         hidden: the widths of the hidden layers of the encoder; the decoder has them in reverse.
-        likelihood: "gaussian" for real numbers, "bernoulli" for zeros and ones.
+        likelihood: of numbers: "gaussian", "student-t", or "bernoulli" for zeros and ones.
+        classes: the columns of numbers that are classes, by their names or their places.
+        counts: the columns that are counts.
         epochs: passes over the rows.
         batch_size: rows in one step; fewer where the table is smaller.
         lr: the learning rate of Adam, which falls to zero along a cosine.
-        num_samples: k, the draws of the estimate of log p(x).
+        train_samples: the draws of the importance-weighted bound that is ascended; 1 is the ELBO. With cells missing,
+            more of them (MIWAE has 20) make better imputations.
+        num_samples: k, the draws of the estimate of log p(x), and of an imputation.
         random_state: an int for the same model at every `fit`, a `RandomState`, or None.
         verbose: show a progress bar.
 
     Attributes:
         params_: the parameters of `model_`, a tree of arrays.
-        mean_: [n_features] subtracted from the columns.
-        scale_: [n_features] by which they are then divided.
-        elbo_curve_: [epochs] the mean ELBO of the training rows in each epoch, nats per row in the units of X.
+        schema_: what each column holds.
+        mean_: [n_features] subtracted from the columns of numbers; zero of others.
+        scale_: [n_features] by which they are then divided; one of others.
+        elbo_curve_: [epochs] the mean bound of the training rows in each epoch, nats per row in the units of X.
         n_features_in_: the number of columns.
 
     Example:
         >>> rows = np.random.default_rng(0).normal(size=(100, 3))
+        >>> rows[3, 1] = np.nan
         >>> estimator = VAEEstimator(latent=2, epochs=3, random_state=0).fit(rows)
         >>> estimator.transform(rows).shape, estimator.score_samples(rows).shape, estimator.sample(5).shape
         ((100, 2), (100,), (5, 3))
+        >>> bool(np.isfinite(estimator.impute(rows)).all())
+        True
 
     Source: Kingma & Welling, "Auto-Encoding Variational Bayes" (2014); for the scores Burda et al., "Importance
-    Weighted Autoencoders" (2016), section 5.
+    Weighted Autoencoders" (2016), section 5; for missing cells Mattei & Frellsen, "MIWAE" (2019).
     """
 
     def __init__(
@@ -70,10 +78,13 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         *,
         latent: int = 2,
         hidden: tuple[int, ...] = (64,),
-        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
+        likelihood: Literal["gaussian", "student-t", "bernoulli"] = "gaussian",
+        classes: tuple[str | int, ...] = (),
+        counts: tuple[str | int, ...] = (),
         epochs: int = 100,
         batch_size: int = 32,
         lr: float = 3e-3,
+        train_samples: int = 1,
         num_samples: int = 100,
         random_state: Any = None,
         verbose: bool = False,
@@ -81,9 +92,12 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         self.latent = latent
         self.hidden = hidden
         self.likelihood = likelihood
+        self.classes = classes
+        self.counts = counts
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.train_samples = train_samples
         self.num_samples = num_samples
         self.random_state = random_state
         self.verbose = verbose
@@ -92,7 +106,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """Train on the rows of a table.
 
         Args:
-            X: [n_samples, n_features].
+            X: [n_samples, n_features], a DataFrame or an array.
             y: not used.
 
         Returns:
@@ -102,31 +116,29 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             ValueError: a parameter or a value of the table is impossible, or training diverged.
         """
         self.check_parameters()
-        X = self._rows(X, reset=True)
-        self.mean_, self.scale_ = np.zeros(X.shape[1]), np.ones(X.shape[1])
-        if self.likelihood == "gaussian":
-            spread = X.std(axis=0)
-            rounding = SMALLEST_SPREAD * np.abs(X).max(axis=0)  # the spread of a constant column is not quite zero
-            self.mean_, self.scale_ = X.mean(axis=0), np.where(spread > rounding, spread, 1.0)
-        self._architecture = Architecture(X.shape[1], int(self.latent), tuple(map(int, self.hidden)), self.likelihood)
+        rows = self._read(X, reset=True)
+        self._architecture = table_rows.architecture_of(
+            self.schema_, int(self.latent), tuple(map(int, self.hidden)), self.likelihood
+        )
         self._n_features_out = int(self.latent)
-        rows = ((X - self.mean_) / self.scale_).astype(np.float32)
 
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        batch_size = min(int(self.batch_size), len(rows))
+        count = len(next(iter(rows[0].values())))
+        batch_size = min(int(self.batch_size), count)
         course = Course(jax.random.key(seed), int(self.epochs), batch_size, partial(cosine, float(self.lr)))
-        dataset = Dataset("rows", "given", Split(rows), None, Split(()))
+        dataset = Dataset("rows", "given", Split(in_single_precision(rows)), None, Split(()))
         try:
             show = "training" if self.verbose else None
-            trained = train(recipe_for(self._architecture), course, dataset, show=show)
+            recipe = recipe_for(self._architecture, int(self.train_samples))
+            trained = train(recipe, course, dataset, show=show)
         except Diverged as error:
             raise ValueError(f"training diverged at the learning rate lr={self.lr}: give a lower one") from error
-        self.elbo_curve_ = history_of(trained).train - self._log_volume()
+        self.elbo_curve_ = history_of(trained).train - np.mean(self._log_volume(rows))
         self.params_ = jax.tree.map(np.asarray, jax.device_get(trained.params))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The codes of rows: the means of q(z|x).
+        """The codes of rows: the means of q(z|x_obs).
 
         Args:
             X: [n_samples, n_features].
@@ -134,31 +146,61 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         Returns:
             [n_samples, latent].
         """
-        return self._by_rows(_encode, self._standardised(X))
+        return self._by_rows(table_rows.encode, self._read(X))
 
-    def inverse_transform(self, Z: Any) -> np.ndarray:
-        """The mean of p(x|z) at each code, in the units of X; under the Bernoulli the probability of a one.
+    def inverse_transform(self, Z: Any) -> Any:
+        """What p(x|z) has for its mean at each code, in the units of X; under the Bernoulli the probability of a one.
 
         Args:
             Z: [n_samples, latent].
 
         Returns:
-            [n_samples, n_features].
+            [n_samples, n_features]; where X was a DataFrame with classes, one like it, with the most probable ones.
         """
         check_is_fitted(self)
         Z = check_array(Z, dtype=np.float64)
         latent = self._architecture.latent
         if Z.shape[1] != latent:
             raise ValueError(f"codes have {latent} columns, one for each latent dimension, and these have {Z.shape[1]}")
-        return self._by_rows(_decode, Z) * self.scale_ + self.mean_
+        columns = columns_of(self._by_rows(table_rows.decode, Z), self.schema_)
+        return handed_back(self._empty if self.schema_.sizes else None, self.schema_, columns)
+
+    def impute(self, X: Any, *, draws: int | None = None) -> Any:
+        """The rows with their missing cells filled in; observed cells stay as they are.
+
+        E[x_mis|x_obs] by self-normalised importance weights of `num_samples` draws; of classes the most probable one.
+
+        Args:
+            X: [n_samples, n_features].
+            draws: fill in draws from p(x_mis|x_obs) instead, so many times: multiple imputation.
+
+        Returns:
+            [n_samples, n_features], a DataFrame where X is one; a list of as many as there are draws.
+
+        Raises:
+            ValueError: `draws` is less than one.
+
+        Source: Mattei & Frellsen, "MIWAE" (2019).
+        """
+        if draws is not None and not _is_count(draws):
+            raise ValueError(f"draws={draws!r} must be a whole number of at least one, or None")
+        rows = self._read(X)
+        seeds, k = table_rows.seeds_of(rows), {"num_samples": int(self.num_samples)}
+        if draws is None:
+            return filled(X, self.schema_, rows, self._by_rows(partial(table_rows.expected, **k), rows, seeds))
+        drawn = self._by_rows(partial(table_rows.drawn, num_draws=int(draws), **k), rows, seeds)
+        return [
+            filled(X, self.schema_, rows, {block: cells[:, number] for block, cells in drawn.items()})
+            for number in range(int(draws))
+        ]
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """log p(x) of each row by importance sampling with `num_samples` draws.
+        """log p(x_obs) of each row by importance sampling with `num_samples` draws.
 
         log p(x) ≈ ln 1/k Σ_i p(u, z_i) / q(z_i|u) - Σ_j ln scale_j,    z_i ~ q(z|u),    u = (x - mean) / scale
 
-        The draws for a row depend on the row alone: it gets the same score at every call and in any company. In
-        expectation the score is a lower bound, which rises with `num_samples`.
+        over observed cells. The draws for a row depend on the row alone: it gets the same score at every call and in
+        any company. In expectation the score is a lower bound, which rises with `num_samples`.
 
         Args:
             X: [n_samples, n_features].
@@ -166,10 +208,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         Returns:
             [n_samples] nats, of a density in the units of X (of a probability under the Bernoulli).
         """
-        rows = self._standardised(X)
-        seeds = np.array([zlib.crc32(row.tobytes()) for row in rows + 0.0], np.uint32)  # + 0.0 turns -0.0 into 0.0
-        log_likelihood = partial(_log_likelihood, num_samples=int(self.num_samples))
-        return self._by_rows(log_likelihood, rows, seeds) - self._log_volume()
+        rows = self._read(X)
+        log_likelihood = partial(table_rows.log_likelihood, num_samples=int(self.num_samples))
+        return self._by_rows(log_likelihood, rows, table_rows.seeds_of(rows)) - self._log_volume(rows)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`.
@@ -183,7 +224,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """
         return float(np.mean(self.score_samples(X)))
 
-    def sample(self, n_samples: int = 1, random_state: Any = None) -> np.ndarray:
+    def sample(self, n_samples: int = 1, random_state: Any = None) -> Any:
         """New rows from the model, the noise of p(x|z) included.
 
         Args:
@@ -191,14 +232,15 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             random_state: for the draws; None takes the estimator's own.
 
         Returns:
-            [n_samples, n_features] in the units of X.
+            [n_samples, n_features] in the units of X; a DataFrame where X was one.
         """
         check_is_fitted(self)
         if not _is_count(n_samples):
             raise ValueError(f"n_samples={n_samples!r} must be a whole number of at least one")
         source = check_random_state(self.random_state if random_state is None else random_state)
         seeds = source.randint(np.iinfo(np.int32).max, size=(n_samples, 2)).astype(np.uint32)
-        return self._by_rows(_sample, seeds) * self.scale_ + self.mean_
+        columns = columns_of(self._by_rows(table_rows.sample, seeds), self.schema_)
+        return handed_back(self._empty, self.schema_, columns)
 
     def check_parameters(self) -> None:
         """Refuse what cannot be; `fit` does so too.
@@ -206,7 +248,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         Raises:
             ValueError: the first impossible parameter, and what it must be.
         """
-        for name in ("latent", "epochs", "batch_size", "num_samples"):
+        for name in ("latent", "epochs", "batch_size", "train_samples", "num_samples"):
             if not _is_count(getattr(self, name)):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be a whole number of at least one")
         if not isinstance(self.hidden, Iterable) or not all(_is_count(width) for width in self.hidden):
@@ -215,73 +257,76 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             )
         if not (isinstance(self.lr, Real) and 0 < self.lr < math.inf):
             raise ValueError(f"lr={self.lr!r} must be a positive number")
-        if self.likelihood not in ("gaussian", "bernoulli"):
-            raise ValueError(f"likelihood={self.likelihood!r} must be 'gaussian' or 'bernoulli'")
+        if self.likelihood not in table_rows.NUMBERS:
+            raise ValueError(
+                f"likelihood={self.likelihood!r} must be {', '.join(map(repr, list(table_rows.NUMBERS)[:-1]))} or "
+                f"{list(table_rows.NUMBERS)[-1]!r}"
+            )
+        for name in ("classes", "counts"):
+            if isinstance(getattr(self, name), str) or not isinstance(getattr(self, name), Iterable):
+                raise ValueError(f"{name}={getattr(self, name)!r} must hold columns, ('age',) for instance")
 
     @property
     def model_(self) -> VAE:
-        """The model of the standardised rows, for every other function of this library."""
+        """The model of the standardised rows (`Cells`), for every other function of this library."""
         return model_of(self._architecture)
 
-    def _rows(self, X: Any, *, reset: bool) -> np.ndarray:
-        X = validate_data(
-            self, X, dtype=np.float64, order="C", reset=reset
-        )  # sums depend on the order, in a last digit
-        if np.abs(X).max() > LARGEST:
-            raise ValueError(
-                f"X holds {X.flat[np.abs(X).argmax()]:g}, whose square has no place in a number: give the column in "
-                "larger units"
-            )
-        if self.likelihood == "bernoulli" and not np.isin(X, (0, 1)).all():
-            value = X[~np.isin(X, (0, 1))][0]
-            raise ValueError(f"a Bernoulli needs zeros and ones, and X holds {value:g}: take likelihood='gaussian'")
-        return X
+    def __sklearn_tags__(self) -> Tags:
+        """Missing cells and categories are taken."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
-    def _standardised(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        return (self._rows(X, reset=False) - self.mean_) / self.scale_
+    def _read(self, X: Any, *, reset: bool = False) -> Rows:
+        """The cells of a table, as the model has them, in double precision."""
+        if not reset:
+            check_is_fitted(self)
+        if is_frame(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+        else:
+            X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset)
+        table = table_given(X)
+        if reset:
+            self.schema_ = self._schema_of(table)
+            numbers = [
+                column if column.kind == NUMBER else Column(column.name, NUMBER) for column in self.schema_.columns
+            ]
+            self.mean_, self.scale_ = (np.array([getattr(c, name) for c in numbers]) for name in ("mean", "scale"))
+            self._empty = X[:0] if is_frame(X) else None
+        rows = rows_of(table, self.schema_, "X")
+        if self.likelihood == "bernoulli" and "numbers" in rows[0]:
+            cells = rows[0]["numbers"][rows[1]["numbers"]]
+            if not np.isin(cells, (0, 1)).all():
+                value = cells[~np.isin(cells, (0, 1))][0]
+                raise ValueError(f"a Bernoulli needs zeros and ones, and X holds {value:g}: take likelihood='gaussian'")
+        return rows
 
-    def _log_volume(self) -> float:
-        """ln |dx/du| of x = scale u + mean."""
-        return float(np.sum(np.log(self.scale_)))
+    def _schema_of(self, table: Table) -> Schema:
+        """What the columns hold; zeros and ones are not standardised, and whole numbers are numbers like others."""
+        made = schema_of(
+            table,
+            np.arange(table.size),
+            "X",
+            classes=list(map(str, self.classes)),
+            counts=list(map(str, self.counts)),
+            two_values=False,
+            keep_constant=True,
+        )
+        as_they_are: dict[str, Any] = {"mean": 0.0, "scale": 1.0} if self.likelihood == "bernoulli" else {}
+        return Schema(tuple(c._replace(whole=False, **(as_they_are if c.kind == NUMBER else {})) for c in made.columns))
 
-    def _by_rows(self, function: Callable[..., Array], *columns: np.ndarray) -> np.ndarray:
-        """A function of (model, params, rows), in double precision, `ROWS` rows at a time."""
-        filled = [np.resize(column, (-(-len(column) // ROWS) * ROWS, *column.shape[1:])) for column in columns]
+    def _log_volume(self, rows: Rows) -> np.ndarray:
+        """[N] ln |dx/du| of x = scale u + mean, over the observed numbers."""
+        if "numbers" not in rows[1]:
+            return np.zeros(len(next(iter(rows[1].values()))))
+        return rows[1]["numbers"] @ np.log([column.scale for column in self.schema_.of(NUMBER)])
+
+    def _by_rows(self, function: Callable[..., Any], *trees: Any) -> Any:
+        """A function of (model, params, rows), in double precision, some rows at a time."""
         with jax.enable_x64(True):
             params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), self.params_)
-            parts = [
-                np.asarray(function(self.model_, params, *(column[first : first + ROWS] for column in filled)))
-                for first in range(0, len(filled[0]), ROWS)
-            ]
-        return np.concatenate(parts)[: len(columns[0])]
+            return by_rows(function, self.model_, params, *trees)
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
-
-
-@partial(jax.jit, static_argnums=0)
-def _encode(model: VAE, params: Params, rows: Array) -> Array:
-    return jax.vmap(lambda row: model.posterior(params, row).expectation())(rows)
-
-
-@partial(jax.jit, static_argnums=0)
-def _decode(model: VAE, params: Params, zs: Array) -> Array:
-    return jax.vmap(lambda z: model.likelihood(params, z).expectation())(zs)
-
-
-@partial(jax.jit, static_argnums=0, static_argnames="num_samples")
-def _log_likelihood(model: VAE, params: Params, rows: Array, seeds: Array, *, num_samples: int) -> Array:
-    def of_row(row: Array, seed: Array) -> Array:
-        return evaluation.log_likelihood(model, jax.random.key(seed), params, row, num_samples=num_samples)
-
-    return jax.vmap(of_row)(rows, seeds)
-
-
-@partial(jax.jit, static_argnums=0)
-def _sample(model: VAE, params: Params, seeds: Array) -> Array:
-    def of_seed(seed: Array) -> Array:
-        return model.sample(jax.random.fold_in(jax.random.key(seed[0]), seed[1]), params)
-
-    return jax.vmap(of_seed)(seeds)

@@ -47,6 +47,13 @@ class Optimizer:
     average: Annotated[float | None, Between(0, 1)] = None
     """Keep an exponential moving average of the parameters with this decay, and evaluate it."""
 
+    @property
+    def over_the_run(self) -> str | None:
+        """What of it goes by the length of the whole run, in words."""
+        return (
+            "--optimizer.schedule cosine lets the rate fall over the whole run" if self.schedule == "cosine" else None
+        )
+
     def transformation(self, num_steps: int) -> optax.GradientTransformation:
         """Adam with the configured clipping, decay and schedule.
 
@@ -119,6 +126,11 @@ class Settings:
     num_seeds: Annotated[int, AtLeast(1), EVERYDAY] = 1
     """Train so many seeds (seed, seed + 1, ...), and report their mean and standard error. An accelerator trains them
     in one program, a CPU one after another, which is faster there."""
+
+    @property
+    def takes_in_parts(self) -> tuple[str, int] | None:
+        """The option by which a step takes a batch in parts, and how many."""
+        return ("--accumulate", self.accumulate) if self.accumulate > 1 else None
 
     @property
     def seeds(self) -> list[int]:

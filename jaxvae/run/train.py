@@ -26,6 +26,8 @@ from jaxvae.run.start import first_progress
 from jaxvae.run.steps import steps_of
 from jaxvae.types import Params
 
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]"
+
 
 class Diverged(RuntimeError):
     """A term of the loss is not finite."""
@@ -88,7 +90,13 @@ def train(
         received = held.enter_context(_stop_signals()) if folder is not None else lambda: None
         bar = held.enter_context(
             tqdm(
-                total=num_steps, initial=step, unit=" steps", desc=show, mininterval=0.2, disable=not first or not show
+                total=num_steps,
+                initial=step,
+                desc=show,
+                mininterval=0.2,
+                disable=not first or not show,
+                bar_format=BAR,
+                postfix="compiling",  # the first call of the device takes seconds in which nothing moves
             )
         )
         pace, saved, rows = _Pace(), time.monotonic(), []
@@ -118,7 +126,8 @@ def train(
             rows.append(row)
             if note is not None:
                 note(row)
-            bar.set_postfix_str(_brief(row, step / per_epoch, monitor), refresh=False)
+            rate = pace.steps_per_second() * course.batch_size * course.num_seeds
+            bar.set_postfix_str(_brief(row, step / per_epoch, monitor, rate), refresh=False)
             bar.update(length)
             if time.monotonic() - saved >= course.save_seconds:
                 _save(kept, step, Progress(steps.whole(state), best))
@@ -252,8 +261,10 @@ def _stop_signals() -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def _brief(row: dict[str, Any], epoch: float, monitor: Monitor | None) -> str:
+def _brief(row: dict[str, Any], epoch: float, monitor: Monitor | None, rate: float) -> str:
+    """Where training is, and how fast: by the same measure as the report's, without what compiles and what watches."""
     parts = [f"train {np.mean(row['train_bound'] if 'train_bound' in row else row['train_loss']):.2f}"]
     if monitor is not None and f"{monitor.name}_bound" in row:
         parts.append(f"{monitor.name} {np.mean(row[f'{monitor.name}_bound']):.2f}")
-    return f"epoch {epoch:.3g}, " + ", ".join(parts) + " nats"
+    pace = f", {rate:,.0f} examples/s" if np.isfinite(rate) else ""
+    return (f"epoch {epoch:.3g}, " + ", ".join(parts) + " nats").replace("-", "−") + pace

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.loops import scan
 from jaxvae.losses import ALONE, Loss, Metrics, Shared
 from jaxvae.training.step import State, Step, make_step
 from jaxvae.types import Array, Key, Params
@@ -64,7 +65,7 @@ def make_leading_step(
             raise ValueError(f"a batch of {len(keys)} cannot be taken in {num_encoder_steps} parts of one size")
         parts = jax.tree.map(lambda leaf: leaf.reshape(num_encoder_steps, -1, *leaf.shape[1:]), (keys, xs))
         ahead = num_encoder_steps * state.step + jnp.arange(num_encoder_steps, dtype=state.step.dtype)
-        return jax.lax.scan(lambda state, part: (of_one(state, *part), None), state, (*parts, ahead))[0]
+        return scan(lambda state, part: (of_one(state, *part), None), state, (*parts, ahead))[0]
 
     def step(state: State, keys: Key, xs: Any) -> tuple[State, Metrics]:
         if not isinstance(state.params, dict) or leads not in state.params:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.loops import scan
 from jaxvae.losses import ALONE, Loss, Metrics, OfWholeBatch, Shared
 from jaxvae.types import Array, Key, Params
 
@@ -113,9 +114,7 @@ def make_step(
 
         parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), (keys, xs))
         nothing = jax.tree.map(jnp.zeros_like, jax.eval_shape(of_part, *jax.tree.map(lambda leaf: leaf[0], parts)))
-        total, _ = jax.lax.scan(
-            lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), nothing, parts
-        )
+        total, _ = scan(lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None), nothing, parts)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
     def step(state: State, keys: Key, xs: Array) -> tuple[State, Metrics]:
@@ -178,7 +177,7 @@ def steps(
         return one(state, stored)
 
     order = visits(key, state.step, num_examples(data), batch_size=batch_size, length=length)
-    return jax.lax.scan(of_rows, state, order)
+    return scan(of_rows, state, order)
 
 
 def streamed(
@@ -199,9 +198,7 @@ def streamed(
     Returns:
         The state after the steps, and the metrics of every step, each [L].
     """
-    return jax.lax.scan(
-        _one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared), state, batches
-    )
+    return scan(_one_batch(key, step=step, prepare=prepare, batch_size=batch_size, shared=shared), state, batches)
 
 
 def visits(key: Key, step: Array, num_examples: int, *, batch_size: int, length: int | None = None) -> Array:

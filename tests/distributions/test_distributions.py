@@ -358,6 +358,15 @@ def test_finite_kl_and_gradients_at_extremes(distribution):
         assert value >= 0
 
 
+def test_the_slope_of_a_bernoulli_is_what_it_missed(float64):
+    """∂ ln p / ∂l = x - σ(l), and σ's own slope beneath it."""
+    logits, expected = jnp.asarray(LOGITS), scipy.special.expit(LOGITS)
+    slope = jax.grad(lambda logits: Bernoulli(logits).log_prob(jnp.asarray(OUTCOMES)))
+    np.testing.assert_allclose(slope(logits), OUTCOMES - expected, rtol=1e-12)
+    curvature = jax.grad(lambda logits: jnp.sum(slope(logits)))(logits)
+    np.testing.assert_allclose(curvature, -expected * (1 - expected), rtol=1e-12)
+
+
 def test_extreme_logits_give_the_exact_log_probability():
     logits = jnp.array([1e4, -1e4])
     assert float(Bernoulli(logits).log_prob(jnp.array([0.0, 0.0]))) == -1e4

@@ -10,7 +10,7 @@ from standard_errors import assert_mean, assert_same_mean
 
 from jaxvae import bounds, losses
 from jaxvae.distributions import Frozen, Normal
-from jaxvae.draws import doubly_reparameterized, pathwise, sticking_the_landing
+from jaxvae.draws import doubly_reparameterized, pathwise, score_function, sticking_the_landing
 from jaxvae.model import vae
 from jaxvae.models import linear
 from jaxvae.priors import Prior
@@ -232,6 +232,25 @@ def test_gradients_of_the_log_density_of_a_draw():
     np.testing.assert_allclose(path.mean, -noise / jnp.exp(posterior.log_scale), rtol=1e-5)
     np.testing.assert_allclose(path.log_scale, -jnp.square(noise), rtol=1e-5)
     assert isinstance(sticking_the_landing(key, posterior).density, Frozen)
+
+
+def test_a_draw_by_its_score_has_no_path_even_where_the_density_has_one():
+    """∇ E z² = (2 μ, 2 σ²) by the score alone; a path beside it would give it twice."""
+    posterior = Normal(jnp.array([1.0, -2.0]), jnp.array([0.5, -1.0]))
+
+    @jax.jit
+    @jax.vmap
+    def gradient(key):
+        def square(posterior):
+            drawn = score_function(key, posterior)
+            value = jnp.square(drawn.value)
+            return jnp.sum(value + jax.lax.stop_gradient(value) * (drawn.score - jax.lax.stop_gradient(drawn.score)))
+
+        return jax.grad(square)(posterior)
+
+    found = gradient(jax.random.split(jax.random.key(6), 20_000))
+    assert_mean(found.mean, 2 * posterior.mean)
+    assert_mean(found.log_scale, 2 * np.exp(2 * np.asarray(posterior.log_scale)))
 
 
 def test_the_score_of_a_draw_is_zero_in_expectation():

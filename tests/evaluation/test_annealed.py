@@ -48,8 +48,8 @@ def test_the_mean_weight_of_a_forward_chain_is_the_probability(start):
 @pytest.mark.slow
 def test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability(start):
     path = sigmoid_path(10)
-    run = partial(reverse_annealed, MODEL, num_chains=1, num_leapfrog=3, start=start, path=path)
-    zs, step_size = exact_draws(10_000), jnp.full(10, 0.9)
+    run = partial(reverse_annealed, MODEL, num_chains=2, num_leapfrog=3, start=start, path=path)
+    zs, step_size = exact_draws(5000), jnp.full(10, 0.9)
     keys = jax.random.split(jax.random.key(0), len(zs))
     values = jax.jit(jax.vmap(lambda key, z: run(key, LINEAR, EXAMPLE, z, step_size=step_size)))(keys, zs)
     log_ratio = float(linear.log_marginal(LINEAR, EXAMPLE)) - np.asarray(values, np.float64)

@@ -240,3 +240,13 @@ def test_the_mutual_information_of_posteriors_between_alike_and_apart():
     keys = jax.random.split(jax.random.key(1), 5000)
     found = jax.jit(jax.vmap(lambda key: mutual_information(key, overlapping)))(keys)
     assert_mean(found, expected)
+
+
+def test_examples_that_are_trees_are_counted_by_their_arrays():
+    """Three (image, class) pairs were counted as two."""
+    model = linear.linear_vae(latent=1)
+    pairs = model._replace(terms=lambda key, params, x: model.terms(key, params, x[0]))
+    params, xs = model.init(jax.random.key(0), jnp.zeros(3)), jnp.arange(9.0).reshape(3, 3)
+    found = rate_distortion(pairs, jax.random.key(1), params, (xs, jnp.arange(3)))
+    for one, other in zip(found, rate_distortion(model, jax.random.key(1), params, xs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -133,6 +133,7 @@ def test_the_command_cleans_images(result):
     assert sorted(path.name for path in options.folder.iterdir()) == [
         "captions.json",
         "denoise.png",
+        "denoise.svg",
         "report.html",
         "result.json",
     ]

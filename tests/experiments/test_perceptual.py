@@ -73,6 +73,7 @@ def test_the_experiment_keeps_what_a_classifier_sees(compared):
     assert sorted(path.name for path in options.folder.iterdir()) == [
         "captions.json",
         "perceptual.png",
+        "perceptual.svg",
         "report.html",
         "result.json",
     ]

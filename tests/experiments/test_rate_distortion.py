@@ -56,6 +56,7 @@ def test_it_leaves_numbers_with_their_protocol_and_a_picture(result):
     assert sorted(path.name for path in place.iterdir()) == [
         "captions.json",
         "rate_distortion.png",
+        "rate_distortion.svg",
         "report.html",
         "result.json",
     ]

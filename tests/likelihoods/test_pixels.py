@@ -131,6 +131,9 @@ def test_pixel_categorical_knows_every_level_of_a_byte():
     log_probabilities = jax.vmap(PixelCategorical(logits).log_prob)(pixels)
     np.testing.assert_allclose(log_probabilities, scipy.special.log_softmax(np.asarray(logits, float)), rtol=1e-5)
     np.testing.assert_allclose(np.exp(log_probabilities).sum(), 1, rtol=1e-5)
+    for end in (0, 1):  # a pixel that was rounded elsewhere is the same level, on either side
+        rounded = jnp.nextafter(pixels, jnp.full_like(pixels, end))
+        np.testing.assert_array_equal(jax.vmap(PixelCategorical(logits).log_prob)(rounded), log_probabilities)
 
 
 def test_draws_of_the_pixel_categorical_have_its_probabilities():

@@ -63,6 +63,15 @@ def test_a_capacity_pulls_the_divergence_to_its_target(target):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5), gradient, values(tempered)[1])
 
 
+def test_prices_of_several_groups():
+    """Every group has free bits of its own; a capacity is one for all of them."""
+    kl, step = jnp.array([0.5, 3.0, 2.5]), jnp.array(10)
+    np.testing.assert_allclose(losses.free_bits(2.0)(kl, step), 2.0 + 3.0 + 2.5)
+    capacity = losses.capacity(lambda step: 0.5 * step.astype(float), gamma=3.0)
+    found = [capacity(factor * kl, step) for factor in (0.5, 1.0, 2.0)]
+    np.testing.assert_allclose(found, [3 * 2.0, 3 * 1.0, 3 * 7.0])  # 3, 6 and 12 nats, and 5 are asked for
+
+
 def test_another_price_refuses_draws_without_a_path():
     loss = losses.negative_elbo(linear.linear_vae(latent=2, draw=score_function), losses.free_bits(1.0))
     with pytest.raises(ValueError, match="needs draws with a path"):
@@ -103,6 +112,15 @@ def test_two_bounds_cost_one_evaluation():
         return program.cost_analysis()["flops"]
 
     assert operations(loss) < 1.3 * operations(single)
+
+
+def test_a_dream_teaches_the_encoder_alone():
+    """A Gaussian's draws have a path, and the dreamer must not learn by it to dream what is easily read."""
+    loss = losses.wake_sleep(linear.linear_vae(latent=2, draw=score_function), num_samples=2)
+    keys = jax.random.split(jax.random.key(0), len(XS))
+    gradient = jax.jit(jax.grad(lambda p: loss(keys, p, (), XS, STEP)[1][1]["dream"]))(parameters())
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(gradient["decoder"]))
+    assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient["encoder"]))
 
 
 def learned_prior_vae(**parts):

@@ -117,6 +117,27 @@ def test_the_product_of_two_gaussians():
     assert float(extreme.log_scale[0]) == -80
 
 
+def test_the_network_farthest_from_the_image_speaks_to_the_top():
+    """Its message is the top's posterior; the layer below is the product of its own and of what the top says."""
+
+    def saying(mean, scale):
+        message = {"mean": jnp.array([mean]), "log_scale": jnp.log(jnp.array([scale]))}
+        return Network(lambda key, x: {}, lambda params, x: {"features": x, **message})
+
+    below = Network(lambda key, z: {}, lambda params, z: {"mean": 0.5 * z, "log_scale": jnp.log(jnp.array([0.6]))})
+    decoder = networks.mlp((3,), {"mean": (2,)})
+    model = ladder_vae(
+        bottom_up=[saying(1.0, 0.3), saying(4.0, 0.2)],
+        top_down=[below],
+        decoder=decoder,
+        top=(1,),
+        likelihood=normal_with_scale(SCALE),
+    )
+    top, bottom = model.posterior(model.init(jax.random.key(0), X), X).expectation()
+    np.testing.assert_allclose(top, 4.0)
+    np.testing.assert_allclose(bottom, (1.0 / 0.3**2 + 2.0 / 0.6**2) / (1 / 0.3**2 + 1 / 0.6**2), rtol=1e-5)
+
+
 def test_layers_have_temperatures_or_are_given():
     model = model_of(3, latent=2)
     prior = model.prior(started(model))

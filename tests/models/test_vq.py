@@ -124,6 +124,28 @@ def test_the_moving_averages_and_the_loss_by_hand():
     np.testing.assert_allclose(metrics["bound"], -distortion - 4 * np.log(CODES), rtol=1e-5)
 
 
+def test_the_gradient_to_the_encoder_by_hand():
+    """Of -ln p = ½ |x - v|² straight through, v - x; of the commitment, 2 β (e - v)."""
+    shifted = Network(lambda key, x: {}, lambda params, x: {"encoding": x + jnp.broadcast_to(params["shift"], x.shape)})
+    decoder = Network(lambda key, z: {}, lambda params, z: {"mean": z})
+    parts = {"positions": POSITIONS, "num_codes": CODES, "likelihood": normal_with_scale(1.0)}
+    loss = negative_bound(vq_vae(encoder=shifted, decoder=decoder, **parts), commitment=0.25)
+    vectors = jax.random.normal(jax.random.key(0), (CODES, SIZE))
+    before = codebook_of(vectors, jnp.array([0.3, 0.2, 0.2, 0.2, 0.1]))
+    xs = jax.random.normal(jax.random.key(1), (BATCH, *POSITIONS, SIZE))
+    shift = jnp.array([0.3, -0.2, 0.1])
+
+    def of(shift):
+        params = {"encoder": {"shift": shift}, "decoder": {}}
+        return loss(jax.random.split(jax.random.key(2), BATCH), params, before, xs, jnp.zeros((), jnp.int32))[0]
+
+    flat, table = np.asarray(xs, np.float64).reshape(-1, SIZE), np.asarray(vectors, np.float64)
+    encodings = flat + np.asarray(shift)[None]
+    taken = table[np.square(encodings[:, None] - table[None]).sum(axis=-1).argmin(axis=1)]
+    expected = (taken - flat + 0.5 * (encodings - taken)).sum(axis=0) / BATCH
+    np.testing.assert_allclose(jax.jit(jax.grad(of))(shift), expected, rtol=1e-4)
+
+
 @pytest.mark.slow
 def test_the_averages_of_parts_are_those_of_the_whole_batch():
     model = direct_model()

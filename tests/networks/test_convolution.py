@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
-from jaxvae.networks import convolution
+from jaxvae import draws, iwae_bound, networks, vae
+from jaxvae.distributions import Normal
+from jaxvae.networks import Free, conv_encoder, convolution, mlp
+from jaxvae.priors import standard_normal
 
 CASES = [((1, 1), ((0, 0), (0, 0))), ((1, 1), ((1, 0), (0, 1))), ((2, 2), ((1, 1), (0, 1))), ((2, 1), ((0, 2), (1, 1)))]
 
@@ -55,3 +58,36 @@ def test_one_kernel_for_a_batch_and_a_kernel_for_each():
     each = jax.vmap(gradient)(xs, kernels)
     for x, kernel, found in zip(xs, kernels, each, strict=True):
         np.testing.assert_allclose(found, gradient(x, kernel), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.uint8, jnp.int32, bool])
+def test_images_of_any_type_are_taken_as_a_fully_connected_layer_takes_them(dtype):
+    """JAX's own convolution refuses two types; a product of them does not."""
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 2, (6, 5, 1)), jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        for encoder in (conv_encoder((2,), {"mean": (3,)}), mlp((2,), {"mean": (3,)})):
+            params = encoder.init(jax.random.key(0), x)
+            found = encoder.apply(params, x.astype(dtype))["mean"]
+            assert found.dtype == jnp.float32
+            np.testing.assert_allclose(found, encoder.apply(params, x)["mean"], rtol=1e-6)
+        kernel = jnp.ones((3, 3, 1, 2), jnp.bfloat16)
+        assert convolution(x[None], kernel, (1, 1), ((1, 1), (1, 1))).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("draw", [draws.pathwise, draws.doubly_reparameterized])
+@pytest.mark.parametrize("pair", [networks.conv_pair, networks.residual_pair, networks.small_pair])
+def test_single_precision_stays_single_where_double_is_enabled(float64, pair, draw):
+    """Images in float32 in a program that has `jax_enable_x64`: a loss with finite gradients of the params' types."""
+    shape = (6, 5, 1)
+    encoder, decoder = pair(Normal.parameters((2,)), Normal.parameters(shape) | {"log_scale": Free(())})
+    model = vae(encoder=encoder, decoder=decoder, prior=standard_normal((2,)), likelihood=Normal, draw=draw)
+    x = jnp.ones(shape, jnp.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        params = model.init(jax.random.key(0), x)
+        bound = jax.value_and_grad(lambda params: iwae_bound(model, jax.random.key(1), params, x, num_samples=3))
+        value, gradient = jax.jit(bound)(params)
+    assert np.isfinite(value)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params["encoder"]))
+    for leaf, slope in zip(jax.tree.leaves(params), jax.tree.leaves(gradient), strict=True):
+        assert leaf.dtype == slope.dtype
+        assert np.all(np.isfinite(slope))

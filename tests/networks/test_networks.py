@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -169,6 +171,19 @@ def test_a_residual_block_by_hand():
     np.testing.assert_allclose(jax.jit(block.apply)(moved, x), expected, rtol=1e-4, atol=1e-5)
     nothing = jax.tree.map(jnp.zeros_like, params)
     np.testing.assert_array_equal(jax.jit(block.apply)(nothing, x), np.maximum(x, 0))
+
+
+def test_a_doubled_image_is_a_transposed_convolution():
+    """Every pixel spreads over the 4 x 4 pixels from twice its place on, by NumPy; what falls off the image is lost."""
+    layer, x = layers.Doubling(2), jnp.asarray(rng().normal(size=(3, 4, 5)), jnp.float32)
+    params = jax.jit(layer.init)(jax.random.key(0), x)
+    kernel = np.asarray(params["params"]["maps"]["kernel"], np.float64).reshape(2, 2, 5, 2, 2, 2)  # i, j, in, a, b, out
+    expected = np.zeros((2 * 3 + 2, 2 * 4 + 2, 2))
+    for row, column in itertools.product(range(3), range(4)):
+        for i, j, a, b in itertools.product(range(2), repeat=4):  # the earlier tap of the window is the farther block
+            place = 2 * row + 2 * (1 - i) + a, 2 * column + 2 * (1 - j) + b
+            expected[place] += np.asarray(x[row, column], np.float64) @ kernel[i, j, :, a, b]
+    np.testing.assert_allclose(jax.jit(layer.apply)(params, x), expected[:6, :8], rtol=1e-4, atol=1e-5)
 
 
 def test_the_residual_pair_is_the_convolutional_pair_with_blocks_of_two_convolutions():

@@ -107,6 +107,13 @@ def test_learned_parameters_start_where_they_are_told():
         learned(Normal, (3,), start={"scale": 1.0})
 
 
+def test_parameters_that_start_by_chance_start_apart():
+    """Two weights of one shape and one distribution: by one key they would be the same."""
+    params = learned(MaskedNormal, (3,), hidden=4).init(jax.random.key(0), X)
+    assert params["mean_weight"].shape == params["log_scale_weight"].shape
+    assert not np.any(params["mean_weight"] == params["log_scale_weight"])
+
+
 def mixture(seed=0, dtype=np.float64, scale=1.0, event=(3, 2)):
     rng = np.random.default_rng(seed)
     logits, mean = rng.normal(size=5), rng.normal(size=(5, *event))

@@ -39,9 +39,21 @@ def numbers_of(folder, name):
 
 
 @pytest.mark.slow
-def test_log_likelihood_is_bracketed(folder):
+def test_log_likelihood_is_bracketed(folder, capsys):
     likelihood.main(likelihood.Options(folder, examples=6, num_samples=200, temperatures=60, chains=4))
     numbers = numbers_of(folder, "likelihood")
+    printed = capsys.readouterr()
+    last = [line.rpartition("\r")[2] for line in printed.err.splitlines() if "batches" in line]
+    assert len(last) == 1, "one bar for all estimates"
+    assert "100%" in last[0]
+    assert "compiling" in printed.err
+    # What is said is what is kept and what is drawn: the same draws.
+    said = f"{numbers['importance_sampling']['mean']:.2f}".replace("-", "−")
+    assert printed.out.count(said) >= 2
+    assert said in (folder / "figures" / "likelihood.svg").read_text()
+    assert numbers["iwae_bound_by_k"]["200"] == numbers["importance_sampling"]
+    assert numbers["protocol"]["steps"] == 240
+    assert numbers["protocol"]["split"] == "1297/200/300"
     # Importance sampling and annealing share neither draws nor encoder, and agree on the same images.
     assert numbers["importance_sampling"]["mean"] == pytest.approx(numbers["annealed_lower"]["mean"], abs=0.5)
     by_k = [numbers["iwae_bound_by_k"][k]["mean"] for k in ("1", "10", "100", "200")]

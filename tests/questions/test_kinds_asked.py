@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy
@@ -185,7 +186,7 @@ def test_a_class_is_left_out_of_plain_runs_only(run_of):
 NOT_REAL = ("one-hot", "von-mises-fisher")
 WITHOUT_DENSITY = ("auxiliary", "hamiltonian")
 REFUSED = {
-    likelihood: ({"examples": 2, "num_samples": 20, "temperatures": 3, "chains": 2}, NOT_REAL),
+    likelihood: ({"examples": 2, "num_samples": 20, "temperatures": 3, "chains": 2}, ()),
     codes: (
         {"train_examples": 200, "test_examples": 60, "tsne_examples": 0, "map_examples": 4, "map_steps": 3},
         NOT_REAL,
@@ -219,6 +220,30 @@ def test_a_question_works_with_a_posterior_or_ends_with_a_sentence(question, nam
             asked(question, run_of(name), **options)
     else:
         assert "protocol" in asked(question, run_of(name), **options)
+
+
+@pytest.mark.slow
+def test_log_p_of_x_of_directions_is_that_of_quadrature_over_the_sphere(run_of):
+    """Draws and densities are all that importance sampling needs; what would move z along a gradient is left out."""
+    numbers = asked(likelihood, run_of("von-mises-fisher"), examples=6, num_samples=5000)
+    run, dataset = examined.open_examined(run_of("von-mises-fisher"))
+    xs, _ = examined.seen(run, dataset.test, 6)
+    cosines, weights = np.polynomial.legendre.leggauss(60)
+    angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    sines = np.sqrt(1 - cosines**2)
+    flat = sines[:, None] * np.stack([np.cos(angles), np.sin(angles)])[:, None]
+    zs = np.concatenate([flat, np.broadcast_to(cosines[:, None], (1, 60, 120))]).reshape(3, -1).T
+    log_weights = np.log(np.repeat(weights, 120) / 240)  # of the uniform density
+
+    def log_p(x):
+        return jax.lax.map(lambda z: run.model.likelihood(run.params, z).log_prob(x), jnp.asarray(zs, jnp.float32))
+
+    exact = scipy.special.logsumexp(np.asarray(jax.jit(jax.vmap(log_p))(xs)) + log_weights, axis=1)
+    for name, found in (("importance_sampling", numbers), ("5000", numbers["naive_by_k"])):
+        assert found[name]["mean"] == pytest.approx(exact.mean(), abs=0.02)
+    assert not {"annealed_lower", "simulated_gap"} & set(numbers)
+    assert "temperatures" not in numbers["protocol"]
+    assert "the latents of von-mises-fisher are no real numbers" in (run.folder / "report.html").read_text().lower()
 
 
 def test_a_posterior_without_reals_is_one_of_these():

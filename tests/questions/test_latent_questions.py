@@ -41,9 +41,9 @@ OPTIONS = {
     impute: {"examples": 20, "rounds": 4},
 }
 FIGURES = {
-    generate: {"ancestral", "generated", "nearest"},
+    generate: {"generated", "nearest"},
     two_stage: {"two_stage"},
-    latent: {"interpolations", "traversals", "near", "latent_plane", "attributes", "resynthesis"},
+    latent: {"interpolations", "traversals", "near", "attributes", "resynthesis"},
     codes: {"map_codes"},
     impute: {"imputed", "imputation_error"},
 }

@@ -21,7 +21,7 @@ from small_runs import STEPS, assert_same, commanded, few, kind_of, short, stopp
 
 import jaxvae
 from jaxvae.models import given
-from jaxvae.recipes import class_conditional, few_labels, ladder, plain, quadrants, sequence, vq
+from jaxvae.recipes import class_conditional, few_labels, ladder, plain, quadrants, sequence, table, vq
 from jaxvae.run import kinds
 from jaxvae.run.folder import config_file
 from jaxvae.run.folder.opening import open_run
@@ -43,6 +43,9 @@ ROWS = {
     "ladder": ladder.Config(model=ladder.Model(SMALL, latent=4, layers=3)),
     "vq": vq.Config(model=vq.Model(MAPS, latent=3, codes=6, likelihood=SHARED)),
     "few-labels": few_labels.Config(model=few_labels.Model(labels=10, latent=3, width=16, repeats=2)),
+    "table": table.Config(
+        model=table.Model(latent=2, hidden=(8,)), imputation=table.Imputation(num_samples=5, samples=20)
+    ),
     "sequence": sequence.Config(
         data=sequence.Chorales(source=SOURCE),
         model=sequence.Model(sequence.DeepMarkov(hidden=8, width=8), latent=3, length=6),
@@ -52,7 +55,7 @@ ROWS = {
         model=sequence.Model(sequence.VariationalRecurrent(width=8), latent=3, length=6),
     ),
 }
-OF_IMAGES = [name for name in ROWS if not name.startswith(("few-labels", "sequence"))]
+OF_IMAGES = [name for name in ROWS if not name.startswith(("few-labels", "sequence", "table"))]
 
 
 def quick(*names):
@@ -164,12 +167,12 @@ def run_of(tmp_path_factory):
 
 
 class Images(HTMLParser):
-    """How many pictures a page has."""
+    """How many figures a page has."""
 
     count = 0
 
     def handle_starttag(self, tag, attributes):
-        self.count += tag == "img"
+        self.count += tag == "figure"
 
 
 @pytest.mark.parametrize("name", quick("plain"))

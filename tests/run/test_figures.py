@@ -1,8 +1,10 @@
 import json
+import re
 import statistics
 import subprocess
 import sys
 from contextlib import contextmanager
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jaxvae.run.figures import curves, gallery, page
+from jaxvae.run.figures import curves, gallery, images, page
 
 
 @pytest.fixture
@@ -24,8 +26,14 @@ def read(path):
         assert image.format == "PNG"
         assert round(image.info["dpi"][0]) == 150
         note = json.loads(path.with_name("captions.json").read_text())[path.stem]
-        assert note == {"title": image.info["Title"], "caption": image.info["Description"]}
+        assert (note["title"], note["caption"]) == (image.info["Title"], image.info["Description"])
         assert note["title"]
+        drawn = path.with_suffix(".svg").read_text()
+        assert not re.search("http|script|<style|#ffffff|#1f2328", drawn)
+        ElementTree.fromstring(drawn)
+        left, top, width, height = map(float, re.match(r'<svg viewBox="([^"]*)">', drawn)[1].split())
+        assert (left, top) == (0, 0)
+        assert width / height == pytest.approx(image.width / image.height, rel=1e-3)
         pixels = np.asarray(image.convert("RGB"))
     assert (pixels[:, :8] == 255).all(), "the left margin is not white"
     assert (pixels[:, -8:] == 255).all(), "the right margin is not white"
@@ -68,6 +76,63 @@ def test_images_of_every_size_and_number_can_be_drawn(tmp_path, random, shape):
     assert read(tmp_path / "samples.png")[0].std() > 10
 
 
+def test_what_was_binarised_stands_below_what_it_was(tmp_path):
+    grey, seen, mean = (10, 20, 200), (10, 200, 20), (200, 20, 10)
+    gallery.reconstructions(tmp_path / "x.png", flat(2, seen), flat(2, mean), grey=flat(2, grey))
+    pixels, caption = read(tmp_path / "x.png")
+    tops = [block(pixels, colour)[0][0] for colour in (grey, seen, mean)]
+    assert tops == sorted(tops)
+    assert "its pixels drawn as zeros and ones" in caption
+    stored = np.full((3, 4, 4, 1), 100, np.uint8)
+    zeros = np.zeros((3, 4, 4, 1), np.float32)
+    np.testing.assert_allclose(images._binarised_from(stored, zeros), 100 / 255, rtol=1e-6)
+    assert images._binarised_from(stored, stored / np.float32(255)) is None, "seen as they are"
+    assert images._binarised_from(np.zeros((3, 4, 4, 1), np.uint8), zeros) is None, "zeros and ones already"
+
+
+def test_a_figure_of_charts_knows_its_panels_and_one_of_pictures_none(tmp_path):
+    steps = np.arange(5)
+    terms = {"KL": {"train": (steps, steps + 1.0)}, "reconstruction": {"train": (steps, -steps - 9.0)}}
+    gallery.learning_curves(tmp_path / "curves.png", {"train": (steps, -steps - 1.0)}, terms=terms)
+    gallery.reconstructions(tmp_path / "pairs.png", np.zeros((3, 4, 4, 1)), np.ones((3, 4, 4, 1)))
+    notes = json.loads((tmp_path / "captions.json").read_text())
+    assert notes["pairs"]["parts"] == []
+    with Image.open(tmp_path / "curves.png") as image:
+        pixels = np.asarray(image.convert("L")).astype(float)
+    inside = np.zeros(pixels.shape, bool)
+    for left, top, wide, high in notes["curves"]["parts"]:
+        rows = slice(int(top * len(pixels)), int((top + high) * len(pixels)) + 1)
+        inside[rows, int(left * pixels.shape[1]) : int((left + wide) * pixels.shape[1]) + 1] = True
+    assert len(notes["curves"]["parts"]) == 3
+    assert (pixels[~inside] == 255).all(), "every ink lies in a panel"
+
+
+@pytest.mark.parametrize(
+    ("held_out", "said"),
+    [
+        ([-9.0, -8, -7], "The bound on validation data is at its highest at the end"),
+        ([-9.0, -7, -7.5], "was highest at 1 of 2, and ends 0.50 nats below. At the end train lies 1.50 nats above"),
+        ([-9.0, -5, -5.5], "and ends 0.50 nats below. At the end train lies 0.50 nats below validation."),
+        ([-9.0, -5, np.nan], "was highest at 1 of 2, and ends not finite. Every point"),
+        ([np.nan] * 3, "Higher is better."),
+    ],
+)
+def test_the_caption_of_the_curves_says_what_they_do(held_out, said, tmp_path):
+    bounds = {"train": (np.arange(3), np.array([-9.0, -7, -6])), "validation": (np.arange(3), np.array(held_out))}
+    gallery.learning_curves(tmp_path / "curves.png", bounds)
+    assert said in json.loads((tmp_path / "captions.json").read_text())["curves"]["caption"]
+
+
+def test_a_figure_that_stands_alone_carries_its_words_and_one_of_a_report_does_not(tmp_path):
+    for name, alone in (("alone", True), ("told", False)):
+        with page.page(tmp_path / f"{name}.png", "A title", "A caption.", width=page.WIDE, height=50, alone=alone):
+            pass
+    with Image.open(tmp_path / "alone.png") as alone, Image.open(tmp_path / "told.png") as told:
+        assert np.asarray(alone.convert("L")).min() < 100
+        assert np.asarray(told.convert("L")).min() == 255
+    assert not (tmp_path / "alone.svg").exists()
+
+
 def test_samples_fill_rows_from_the_left_in_a_squarish_grid(tmp_path):
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0), (0, 250, 250)]
     images = np.concatenate([flat(1, colour, 8, 8) for colour in colours])
@@ -91,8 +156,9 @@ def test_a_picture_keeps_its_mean_and_sharp_pixels_at_every_scale(factor):
     rgb, _, _ = page.pictures(board[None, :, :, None].astype(np.float32))
     side = int(16 * factor)
     canvas = page.mosaic(rgb, 1, (side, side), 0)
-    assert canvas.shape == (side, side, 3)
-    assert canvas.mean() == pytest.approx(127.5, abs=1)
+    assert canvas.shape == (side, side, 4)
+    assert (canvas[..., 3] == 255).all()
+    assert canvas[..., :3].mean() == pytest.approx(127.5, abs=1)
     if float(2 * factor).is_integer():
         wanted = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((int(2 * factor),) * 2))
         np.testing.assert_array_equal(canvas[..., 0], 255 * wanted)
@@ -289,7 +355,7 @@ def test_captions_collect_and_nothing_global_changes(tmp_path):
     assert {name: note["title"] for name, note in captions.items()} == {"a": "Title a", "b": "Title b"}
     assert captions["a"]["caption"] == "ζ & $1."
     assert dict(matplotlib.rcParams) == before
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "b.png", "captions.json"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "a.svg", "b.png", "b.svg", "captions.json"]
 
 
 @pytest.mark.slow

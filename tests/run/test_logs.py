@@ -3,9 +3,11 @@
 import struct
 
 import numpy as np
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-from jaxvae.run.folder import logs
+from jaxvae.run.folder import logs, tensorboard
 
 
 def events(folder):
@@ -66,3 +68,23 @@ def test_a_line_that_a_crash_has_cut_is_left_out(tmp_path):
     log.write({"step": 2, "bound": float(np.float32(0.5))})
     log.close()
     assert logs.read(tmp_path) == [{"step": 1}, {"step": 2, "bound": 0.5}]
+
+
+def test_options_numbers_and_pictures_are_there_for_tensorboard(tmp_path):
+    picture = tmp_path / "samples.png"
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(picture)
+    options = {"model.latent": 20, "optimizer.lr": 1e-3, "optimizer.clip": None, "model.maps": [4, 8], "mean": True}
+    tensorboard.record(tmp_path, 12, options, {"test_elbo": -98.5, "test_nll": None}, [picture])
+    found = [value for event in events(tmp_path) for value in event.summary.value]
+    (image,) = [value.image for value in found if value.tag == "figures/samples"]
+    assert (image.width, image.height) == (6, 4)
+    assert image.encoded_image_string == picture.read_bytes()
+    assert {value.tag: value.simple_value for value in found if value.HasField("simple_value")} == {"test_elbo": -98.5}
+    (start,) = [value.metadata.plugin_data.content for value in found if value.tag.endswith("session_start_info")]
+    told = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert told["model.latent"].number_value == 20
+    assert told["optimizer.clip"].string_value == "none"
+    assert told["model.maps"].string_value == "[4, 8]"
+    assert told["mean"].bool_value
+    assert {event.step for event in events(tmp_path)} == {0, 12}
+    assert tensorboard.line(tmp_path) == f"tensorboard --logdir {tmp_path}"

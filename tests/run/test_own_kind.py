@@ -104,6 +104,18 @@ def test_it_is_loaded_by_its_kind_alone(run):
     assert opened.about.facts == {"dataset": "vectors", "vocabulary": 3}
 
 
+def test_it_travels_by_its_kind(run, tmp_path):
+    out = jaxvae.export(run, tmp_path / "out", kind=KIND)
+    for leaf, expected in zip(
+        jax.tree.leaves(jaxvae.load(out, kind=KIND)), jax.tree.leaves(jaxvae.load(run, kind=KIND)), strict=True
+    ):
+        if hasattr(leaf, "shape"):
+            np.testing.assert_array_equal(leaf, expected)
+    with pytest.raises(RunError, match="of a kind of your own give kind="):
+        jaxvae.load(out)
+    assert "*my-own*" in (out / "README.md").read_text()
+
+
 def test_its_numbers_are_json_and_have_their_units_and_its_protocol(run):
     result = json.loads((run / "result.json").read_text(), parse_constant=pytest.fail)
     assert result["units"] == {"test_elbo": "nats", "test_kl": "nats", "test_log_likelihood": "nats"} | {

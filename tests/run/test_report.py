@@ -1,5 +1,6 @@
 import base64
 import json
+import re
 import sys
 from html.parser import HTMLParser
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxvae.run.figures import gallery
-from jaxvae.run.report import parts, report, study
+from jaxvae.run.kinds import files, names
+from jaxvae.run.report import ask, report, study, words
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 
@@ -26,6 +28,9 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attributes)))
         if tag not in ("meta", "img"):
             self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
 
     def handle_endtag(self, tag):
         assert self.open, f"</{tag}> closes nothing"
@@ -84,29 +89,123 @@ def test_the_page_needs_nothing_but_itself(run):
     names = {tag for tag, _ in page.tags}
     assert names.isdisjoint({"script", "link", "iframe", "object", "base"})
     for _, attributes in page.tags:
-        assert not any(name.startswith("on") or name in ("href", "srcset") for name in attributes)
+        assert not any(name.startswith("on") or name == "srcset" for name in attributes)
+        assert attributes.get("href", "#").startswith(("#", "data:image/png;base64,"))
         assert attributes.get("src", "data:").startswith("data:image/png;base64,") or "src" not in attributes
-    assert "url(" not in page.source
+    assert "url(" not in re.sub(r"url\(#[\w-]+\)", "", page.source)
     assert "@import" not in page.source
     assert "http" not in page.source.replace("data:", "")
 
 
-def test_every_figure_is_there_once_whole_and_in_reading_order(run):
-    images = Page(report.write(run)).all("img")
-    decoded = [base64.b64decode(image["src"].partition(",")[2]) for image in images]
-    wanted = [(run / "figures" / f"{name}.png").read_bytes() for name in ("learning_curves", "samples", "swap")]
-    assert decoded == wanted
-    assert images[0]["alt"] == f"learning_curves {EVIL}. {EVIL}"
-    assert (images[0]["width"], images[0]["height"]) == tuple(
-        str(int.from_bytes(wanted[0][start : start + 4], "big")) for start in (16, 20)
-    )
+def test_every_figure_is_there_once_in_reading_order_with_its_words(run):
+    page = Page(report.write(run))
+    assert [figure["id"] for figure in page.all("figure")] == [
+        "picture-learning_curves",
+        "picture-samples",
+        "picture-swap",
+    ]
+    drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
+    assert [svg["aria-label"] for svg in drawings] == [
+        f"{name} {EVIL}. {EVIL}" for name in ("learning_curves", "samples", "swap")
+    ]
+    assert "var(--" in page.source
+    assert "#1f2328" not in page.source.partition("</style>")[2]
+    identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(identities)) == len(identities), "one thing for one anchor"
+    assert page.text.count(f"samples {EVIL} {EVIL}") == 1, "the heading, then the caption: no title twice"
+
+
+def test_a_drawing_that_is_not_ours_or_older_is_not_taken(run):
+    figures = run / "figures"
+    (figures / "samples.svg").write_text('<svg viewBox="0 0 10 10"><script>alert(1)</script></svg>')
+    (figures / "swap.svg").write_text('<svg viewBox="0 0 1000 10"></svg>')
+    (figures / "learning_curves.svg").unlink()
+    page = Page(report.write(run))
+    assert "script" not in {tag for tag, _ in page.tags}
+    decoded = [base64.b64decode(image["src"].partition(",")[2]) for image in page.all("img")]
+    assert decoded == [(figures / f"{name}.png").read_bytes() for name in ("learning_curves", "samples", "swap")]
+    assert page.all("img")[0]["alt"] == f"learning_curves {EVIL}. {EVIL}"
+
+
+def test_the_contents_lead_to_every_section_in_the_order_a_reader_asks(run):
+    (run / "config.json").write_text(json.dumps({"kind": "plain"}))
+    for name in ("manifold", "reconstructions", "latent", "analogies", "curves"):
+        gallery.samples(run / "figures" / f"{name}.png", np.zeros((1, 4, 4, 1)), title=f"About {name}", caption="c")
+    for name in ("impute", "codes", "latent", "decomposition", "likelihood"):
+        save(run / "sections" / f"{name}.json", {"title": f"Of {name}", "text": "t"})
+    page = Page(report.write(run))
+    anchors = [link["href"][1:] for link in page.all("a")]
+    assert anchors == [
+        *("results", "curves", "samples", "reconstructions", "figure-analogies", "likelihood", "decomposition"),
+        *("codes-seen", "latent", "codes", "impute", "swap", "ask", "again"),
+    ]
+    assert [section["id"] for section in page.all("section")] == anchors
+    assert "About manifold. c" in page.text
+
+
+def test_what_to_ask_next_is_what_was_not_asked(run):
+    (run / "config.json").write_text(json.dumps({"kind": "plain"}))
+    save(run / "sections" / "likelihood.json", {"title": "Of likelihood", "text": "t"})
+    save(run / "sections" / "anomaly-mnist.json", {"title": "Of anomalies", "text": "t"})
+    text = Page(report.write(run)).text.rpartition("Ask it next")[2]
+    assert f"jaxvae codes {run}" in text
+    assert "jaxvae likelihood" not in text
+    assert "jaxvae anomaly" not in text
+    assert "jaxvae layers" not in text
+    (run / "config.json").write_text(json.dumps({"kind": "ladder"}))
+    assert f"jaxvae layers {run} --baseline runs/ONE_LAYER" in Page(report.write(run)).text
+    (run / "config.json").write_text(json.dumps({"kind": "of-ones-own"}))
+    assert "Ask it next" not in Page(report.write(run)).text
+
+
+def test_every_question_says_of_which_runs_it_is():
+    known = {file.stem for file in files(ask.QUESTIONS).values()}
+    found = {question.name for kind in names() for question in ask.questions_of(kind, "runs/x")}
+    assert found == known
+    for kind in names():
+        for question in ask.questions_of(kind, "runs/x"):
+            assert question.line.startswith(f"jaxvae {question.name.replace('_', '-')} runs/x")
+
+
+def test_the_protocol_of_a_section_is_its_own_and_stands_below_its_numbers(run):
+    save(run / "swap.json", {"accuracy": 1.0, "protocol": {"steps": 240, "path_steps": 11, "nll_k": 7}})
+    text = Page(report.write(run)).text
+    below = text.partition("A swap One.")[2]
+    assert "100 0.9641 all – Protocol Steps 240 Path steps 11 k of the NLL 7" in below
+
+
+def test_tables_have_heads_of_columns_and_rows_and_true_minus_signs(run):
+    table = {"columns": ["estimator", "-log p(x)"], "rows": [["x-ray at -5", "-1.50 ± 0.2"], ["b", "–"]]}
+    save(run / "sections" / "swap.json", {"title": "A swap", "text": "t", "table": table})
+    page = Page(report.write(run))
+    assert {"col", "row"} <= {head.get("scope") for head in page.all("th")}
+    assert all("scope" in head for head in page.all("th"))
+    assert "estimator −log p(x) x-ray at −5 −1.50 ± 0.2 b –" in page.text
+    assert 'class="number">−1.50' in page.source
+    assert "-1.50" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("test_log_likelihood", "Test reconstruction"),
+        ("test_nll", "Test NLL"),
+        ("mean_negative_log_likelihood_normal", "Mean NLL normal"),
+        ("gap_log_likelihood", "Log p(x) of the gap"),
+        ("share_taken_for_the_new_class_before", "Share taken for the new class before"),
+        ("wall_seconds", "Wall time"),
+        ("k", "k"),
+    ],
+)
+def test_a_key_has_a_name(key, named):
+    assert words.label(key) == named
 
 
 def test_numbers_stand_beside_their_protocol(run):
     text = Page(report.write(run)).text
-    assert "Test NLL 86.351 ± 0.023 nats" in text
-    assert "Test ELBO −88.50 bits per dimension" in text
-    assert "Active units 9 ± one" in text
+    assert "Test NLL −log p(x) 86.351 ± 0.023 nats" in text
+    assert "Test ELBO E log p(x|z) − KL −88.50 bits per dimension" in text
+    assert "Active units 9 ± one standard error Protocol" in text
     assert "Dataset digits Split 1297/200/300 Bound iwae_bound k 5,000 Seeds 3 Epochs 200 Wall time 312.5 s" in text
     assert "trained on digits to maximise the IWAE bound, for 200 epochs, with 3 seeds." in text
 
@@ -121,7 +220,7 @@ def test_everything_is_escaped(run):
     save(run / "result.json", {EVIL: 1.0, "protocol": {EVIL: EVIL}})
     page = Page(report.write(run))
     assert "script" not in {tag for tag, _ in page.tags}
-    assert page.text.count("<script>") >= 9
+    assert page.source.count("&lt;script&gt;") >= 9
 
 
 def test_sections_configuration_command_and_log(run):
@@ -133,7 +232,7 @@ def test_sections_configuration_command_and_log(run):
     assert "train --k 50 <x>" in page.text
     assert "12 of 50 lines; 1 unreadable" in page.text
     assert "490 49 −51" in page.text, "the last line of the log"
-    assert len(page.all("details")) == 2
+    assert len(page.all("details")) == 3
 
 
 def test_the_smallest_run_has_a_page(tmp_path):
@@ -153,8 +252,8 @@ def test_results_without_a_protocol_say_so_and_nested_ones_keep_their_own(tmp_pa
         {"elbo": -1.0, "units": {"elbo": "nats"}, "long_run": {"nll": 2.0, "protocol": {"k": 7}}},
     )
     text = Page(report.write(tmp_path)).text
-    assert "ELBO −1 nats No protocol was recorded" in text
-    assert "Long run NLL 2 Protocol k 7" in text
+    assert "ELBO E log p(x|z) − KL −1 nats No protocol was recorded" in text
+    assert "Long run NLL −log p(x) 2 Protocol k 7" in text
 
 
 def test_figures_without_captions_get_a_name_and_what_is_no_png_is_named(tmp_path):
@@ -163,7 +262,7 @@ def test_figures_without_captions_get_a_name_and_what_is_no_png_is_named(tmp_pat
     (tmp_path / "figures" / "captions.json").unlink()
     (tmp_path / "figures" / "torn.png").write_bytes(b"\x89PN")
     page = Page(report.write(tmp_path))
-    assert [image["alt"] for image in page.all("img")] == ["Prior KL"]
+    assert [svg["aria-label"] for svg in page.all("svg") if "role" in svg] == ["Prior KL"]
     assert "Prior KL" in page.text
     assert "torn.png is no PNG" in page.text
 
@@ -195,7 +294,7 @@ def test_a_folder_that_is_no_run_and_broken_files_are_refused(tmp_path):
     ],
 )
 def test_a_number_is_written_to_its_errors_second_digit(value, error, wanted):
-    assert parts.measured(value, error) == wanted
+    assert words.measured(value, error) == wanted
 
 
 def test_several_seeds_are_counted_and_their_log_is_averaged(tmp_path):
@@ -226,8 +325,8 @@ def test_an_experiment_of_its_own_has_a_page(tmp_path, monkeypatch):
     assert path == tmp_path / "report.html"
     assert "script" not in {tag for tag, _ in page.tags}
     assert f"Experiment Some {EVIL} Asked {EVIL} Results beta rate 0.5 12.346 ± 0.023 {EVIL} 7 ± one" in page.text
-    assert f"Protocol Dataset {EVIL} k 7 Training 1.2 s" in page.text
+    assert f"Protocol {EVIL}, and 3 values in all Dataset {EVIL} k 7 Training 1.2 s" in page.text
     assert "python -m experiments.some --folder 'a b'" in page.text
     assert f"model.latent 3 folder {EVIL}" in page.text
-    (image,) = page.all("img")
-    assert base64.b64decode(image["src"].partition(",")[2]) == (tmp_path / "picture.png").read_bytes()
+    (drawn,) = [svg for svg in page.all("svg") if "role" in svg]
+    assert drawn["aria-label"] == f"Title {EVIL}. {EVIL}"

@@ -10,16 +10,10 @@ import scipy.stats
 from compilations import compilations
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-import experiments.table
-from experiments.table import Options
-from jaxvae.run import RunError
-from jaxvae.run.data import DataError
-from jaxvae.run.data.columns import read_table, write_table
 from jaxvae.run.scikit import VAEEstimator
 from jaxvae.run.table_rows import cosine
 
@@ -167,7 +161,10 @@ def test_the_bernoulli_gives_probabilities_that_sum_to_one():
         ({"num_samples": -1}, "num_samples=-1 must be"),
         ({"hidden": (8, 0)}, r"hidden=\(8, 0\) must hold widths"),
         ({"lr": 0.0}, "lr=0.0 must be a positive number"),
-        ({"likelihood": "poisson"}, "likelihood='poisson' must be 'gaussian' or 'bernoulli'"),
+        ({"likelihood": "poisson"}, "likelihood='poisson' must be 'gaussian', 'student-t' or 'bernoulli'"),
+        ({"counts": "visits"}, r"counts='visits' must hold columns, \('age',\)"),
+        ({"classes": 3}, "classes=3 must hold columns"),
+        ({"train_samples": 0}, "train_samples=0 must be"),
     ],
 )
 def test_impossible_parameters_are_refused_with_a_sentence(parameters, sentence):
@@ -183,113 +180,3 @@ def test_wrong_codes_and_counts_are_refused(linear):
         fitted.sample(0)
     with pytest.raises(NotFittedError):
         VAEEstimator().sample(1)
-
-
-# The command for tables.
-
-
-def written(folder, text, *, name="table.csv"):
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_a_table_is_read_with_and_without_names(tmp_path):
-    named = read_table(written(tmp_path, 'a,"b, c"\n1,2\n\n3,-4e1\n'))
-    assert named.columns == ["a", "b, c"]
-    np.testing.assert_array_equal(named.values, [[1, 2], [3, -40]])
-    assert named.lines.tolist() == [2, 4]
-    plain = read_table(written(tmp_path, "\ufeff1;2\n3;4"))
-    assert plain.columns == ["column 1", "column 2"]
-    np.testing.assert_array_equal(plain.values, [[1, 2], [3, 4]])
-    write_table(tmp_path / "back.csv", named.columns, named.values.tolist())
-    np.testing.assert_array_equal(read_table(tmp_path / "back.csv").values, named.values)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("a,b\n1,2\n3,\n", "line 3, column 'b': the value is missing"),
-        ("a,b\n1,2\nx,4\n", "line 3, column 'a': 'x' is no number"),
-        ("1,2\n3,nan\n", "line 2, column 2: 'nan' is not finite"),
-        ("1,red\n3,4\n", "line 1, column 2: 'red' is no number"),
-        ("a,b\n1,2,3\n", "line 2: 3 cells where the first line has 2"),
-        ("a,b\n", "has column names and no rows"),
-        ("\n\n", "is empty"),
-    ],
-)
-def test_what_is_no_table_of_numbers_is_refused_by_row_and_column(tmp_path, text, sentence):
-    with pytest.raises(DataError, match=sentence):
-        read_table(written(tmp_path, text))
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
-        read_table(tmp_path / "nothing.csv")
-
-
-@pytest.fixture(scope="module")
-def table_results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("table")
-    random = np.random.default_rng(0)
-    values = random.normal(size=(40, 1)) * [1, 2, 3] + random.normal(size=(40, 3)) * 0.3
-    write_table(folder / "table.csv", ["x", "y", "z"], values.tolist())
-    with jax.numpy_dtype_promotion("standard"):
-        options = Options(folder / "table.csv", folder=folder / "out", epochs=5, num_samples=10, samples=7)
-        experiments.table.main(options)
-    return options, values
-
-
-def test_the_command_writes_its_tables(table_results):
-    options, values = table_results
-    files = sorted(path.name for path in options.folder.iterdir())
-    assert files == [
-        "captions.json",
-        "codes.csv",
-        "report.html",
-        "result.json",
-        "samples.csv",
-        "scores.csv",
-        "table.png",
-    ]
-    codes, scores = read_table(options.folder / "codes.csv"), read_table(options.folder / "scores.csv")
-    assert codes.columns == ["line", "z1", "z2"]
-    assert scores.columns == ["line", "log_density", "held_out"]
-    assert codes.values[:, 0].tolist() == list(range(2, 42))
-    assert scores.values[:, 2].sum() == 8
-    samples = read_table(options.folder / "samples.csv")
-    assert samples.columns == ["x", "y", "z"]
-    assert samples.values.shape == (7, 3)
-    np.testing.assert_array_equal(read_table(options.file).values, values)
-
-
-def test_the_command_overwrites_nothing_and_refuses_before_it_writes(table_results, tmp_path):
-    options, _ = table_results
-    before = {path: path.stat().st_mtime_ns for path in options.folder.iterdir()}
-    with pytest.raises(RunError, match="exists already"):
-        experiments.table.main(options)
-    assert {path: path.stat().st_mtime_ns for path in options.folder.iterdir()} == before
-    short = written(tmp_path, "1,2\n3,4\n")
-    place = tmp_path / "out"
-    for wrong, sentence in [
-        (Options(short, folder=place), "has 2 rows, and a model of them needs at least 10"),
-        (Options(options.file, folder=place, held_out=1.0), "--held-out 1.0 must lie between 0 and 1"),
-        (Options(options.file, folder=place, samples=0), "--samples 0 must be at least 1"),
-        (Options(options.file, folder=place, latent=0), "latent=0 must be a whole number"),
-        (Options(options.file, folder=place, likelihood="bernoulli"), "values other than 0 and 1"),
-    ]:
-        with pytest.raises(RunError, match=sentence):
-            experiments.table.main(wrong)
-    assert not place.exists()
-
-
-def test_the_baselines_are_the_densities_that_they_are_called(table_results):
-    _, values = table_results
-    fitted = VAEEstimator(epochs=1, random_state=0).fit(values)
-    reference = experiments.table.baseline(fitted, values, values)
-    np.testing.assert_allclose(reference, GaussianMixture(reg_covar=0).fit(values).score_samples(values), atol=1e-3)
-    bits = (values > 0).astype(float)
-    fitted.likelihood = "bernoulli"
-    ones = (bits.sum(axis=0) + 1) / 42
-    expected = scipy.stats.bernoulli.logpmf(bits, ones).sum(axis=1)
-    np.testing.assert_allclose(experiments.table.baseline(fitted, bits, bits), expected)

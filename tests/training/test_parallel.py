@@ -198,6 +198,10 @@ def test_the_command_shares_its_batches_and_trains_the_same_model(tmp_path):
     ("options", "sentence"),
     [
         ({"devices": 3}, "--batch-size 100 must be a multiple of the 3 devices that share it: 99 for instance"),
+        (
+            {"devices": 2, "objective": plain.Objective(encoder_steps=4)},
+            "multiple of the 2 devices that share it, times --objective.encoder-steps 4: 96 for instance",
+        ),
         ({"devices": 2, "num_seeds": 2}, "--num-seeds 2 trains its seeds on one device"),
     ],
 )

@@ -88,7 +88,8 @@ def test_each_example_is_visited_at_most_once_an_epoch_and_every_epoch_has_its_o
 def test_every_step_and_every_example_has_a_key_of_its_own():
     data = jnp.full((EXAMPLES, 200), 0.5)
     _, given = recorded(blank_state(), jax.random.key(4), data, prepare=dynamic_binarization)
-    assert len(np.unique(np.asarray(given["key"]).reshape(4, -1), axis=0)) == 4
+    assert given["key"].shape[:2] == (4, BATCH)
+    assert len(np.unique(np.asarray(given["key"]).reshape(4 * BATCH, -1), axis=0)) == 4 * BATCH
     assert len(np.unique(np.asarray(given["xs"]).reshape(-1, 200), axis=0)) == 20
     _, other = recorded(blank_state(), jax.random.key(5), data, prepare=dynamic_binarization)
     assert not np.array_equal(given["key"], other["key"])

@@ -37,13 +37,13 @@ class Mean(NamedTuple):
         return {name: self.mean, f"{name}_standard_error": self.standard_error}
 
     def said(self, digits: int = 2) -> str:
-        """Both as text.
+        """Both as text, with the true minus sign.
 
         >>> Mean(-1.234, 0.05).said(), Mean(0.5, None).said(3)
-        ('-1.23 ± 0.05', '0.500')
+        ('−1.23 ± 0.05', '0.500')
         """
         error = "" if self.standard_error is None else f" ± {self.standard_error:.{digits}f}"
-        return f"{self.mean:.{digits}f}{error}"
+        return f"{self.mean:.{digits}f}{error}".replace("-", "−")
 
 
 def at_least(smallest: float, **options: float) -> None:
@@ -80,6 +80,7 @@ def open_examined(
             data than it was begun on.
         DataError: the data cannot be read.
     """
+    print(f"opening {folder}", flush=True)  # a word before what takes seconds
     run = open_run(folder)
     if run.kind.name not in kinds:
         raise RunError(
@@ -175,7 +176,30 @@ def mean_and_error(values: np.ndarray) -> Mean:
     return Mean(float(values.mean()), error)
 
 
-def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: str, *, batch_size: int = 5) -> Any:
+def progress(calls: int, count: int, *, batch_size: int = 5) -> tqdm:
+    """One bar for several calls of `each_of`.
+
+    Args:
+        calls: how many.
+        count: of examples in each.
+        batch_size: of each.
+
+    Returns:
+        The bar; close it, or use it in a `with`.
+    """
+    batches = -(-count // (batch_size * len(jax.local_devices())))
+    return tqdm(total=calls * batches, unit=" batches", desc="compiling")
+
+
+def each_of(
+    function: Callable[[Key, Array], Any],
+    key: Key,
+    xs: Array,
+    label: str,
+    *,
+    batch_size: int = 5,
+    bar: tqdm | None = None,
+) -> Any:
     """A function of one example over all, a few at a time on every device of this machine, with a progress bar.
 
     Args:
@@ -184,6 +208,7 @@ def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: s
         xs: [N, *event].
         label: of the bar.
         batch_size: how many examples a device holds at once.
+        bar: that goes on, made by `progress`; by default this call has one of its own.
 
     Returns:
         The tree, with a leading axis [N].
@@ -195,7 +220,14 @@ def each_of(function: Callable[[Key, Array], Any], key: Key, xs: Array, label: s
         batch, batch_size = (lambda keys, xs: shared(keys, (), xs)), batch_size * len(devices)
     keys = jax.random.split(key, len(xs))
     found = []
-    for start in tqdm(range(0, len(xs), batch_size), desc=label, unit=" batches"):
+    own = bar is None
+    shown = tqdm(total=-(-len(xs) // batch_size), unit=" batches") if bar is None else bar
+    shown.set_description(f"{label}, compiling")  # until the first batch is back
+    for start in range(0, len(xs), batch_size):
         rows = np.arange(start, start + batch_size) % len(xs)  # the last batch is filled up, and the surplus dropped
         found.append(jax.device_get(batch(keys[rows], xs[rows])))
+        shown.set_description(label, refresh=False)
+        shown.update()
+    if own:
+        shown.close()
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(xs)], *found)

@@ -1,7 +1,8 @@
 """Prepare a data set, and tell what it is: `jaxvae data NAME`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -23,6 +24,12 @@ class Options:
     """A folder with the original files, read in place of the network (also: JAXVAE_DATA_SOURCE)."""
     folder: Path | None = None
     """Where prepared data is kept (also: JAXVAE_DATA); by default ~/.cache/jaxvae."""
+    alpha: Literal["drop", "white", "black"] | None = None
+    """What lies behind the transparent images of a folder; drop takes their colours alone."""
+    resize: int | None = None
+    """Bring the shorter side of a folder's images to so many pixels, and cut out the middle square."""
+    patches: int | None = None
+    """Cut a folder's images into squares of so many pixels."""
 
 
 def main(options: Options) -> None:
@@ -31,7 +38,8 @@ def main(options: Options) -> None:
     Args:
         options: of the command line.
     """
-    dataset = load(options.name, split=options.split, source=options.source, folder=options.folder)
+    asked = {field.name: getattr(options, field.name) for field in fields(options)}
+    dataset = load(asked.pop("name"), **asked)
     print(f"{dataset.name}, split {dataset.split}")
     for name in ("train", "valid", "test"):
         split = getattr(dataset, name)

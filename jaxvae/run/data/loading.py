@@ -17,6 +17,9 @@ def load(
     binarize: str = "none",
     source: Path | None = None,
     folder: Path | None = None,
+    alpha: str | None = None,
+    resize: int | None = None,
+    patches: int | None = None,
 ) -> Dataset:
     """A data set, split by a named protocol.
 
@@ -37,6 +40,9 @@ def load(
             not set either, downloads. For "tfds:NAME" it is the data_dir; None takes TFDS_DATA_DIR or
             ~/tensorflow_datasets.
         folder: where prepared data and arrays are kept; None takes JAXVAE_DATA or else ~/.cache/jaxvae.
+        alpha: what lies behind transparent images of a folder: "drop" (their colours alone), "white" or "black".
+        resize: the size that the shorter side of a folder's images is brought to; their middle square is cut out.
+        patches: the size of the squares that a folder's images are cut into.
 
     Returns:
         The data set: images uint8 in 0..255, or float32 in [0, 1] for users' float arrays.
@@ -54,6 +60,9 @@ def load(
     """
     binarization.check(name, binarize)
     place = Path(folder or os.environ.get("JAXVAE_DATA") or "~/.cache/jaxvae").expanduser()
+    for option, value in (("alpha", alpha), ("resize", resize), ("patches", patches)):
+        if value is not None and not Path(name).expanduser().is_dir():
+            raise DataError(f"--data.{option} {value} is for a folder of images, and {name} is none: leave it out.")
     if name in STANDARD:
         given = source or os.environ.get("JAXVAE_DATA_SOURCE")
         dataset = _standard(name, split, Path(given).expanduser() if given else None, place)
@@ -63,8 +72,13 @@ def load(
         dataset = prepared(name, split, source, place)
     elif Path(name).expanduser().is_dir():
         from jaxvae.run.data.own_images import own_images
+        from jaxvae.run.data.pictures import Wanted
 
-        dataset = own_images(Path(name).expanduser(), split, place)
+        dataset = own_images(Path(name).expanduser(), split, place, Wanted(alpha, resize, patches))
+    elif Path(name).suffix.lower() in (".csv", ".tsv", ".txt"):
+        raise DataError(
+            f"{name} is a text file, and images are wanted: a kind of its own is made of tables (jaxvae --help)."
+        )
     elif Path(name).expanduser().is_file():
         from jaxvae.run.data.own_arrays import own_arrays
 

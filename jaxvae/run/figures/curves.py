@@ -41,7 +41,7 @@ def learning_curves(
     }
     everything = [values for named in panels.values() for _, values in named.values()]
     limits = [_limits([values for _, values in named.values()]) for named in panels.values()]
-    caption = "Higher is better; where validation falls away from train, the model over-fits."
+    caption = _told(panels["bound"])
     if (seeds := max(map(len, everything))) > 1:
         caption += f" Bold: mean over {seeds} seeds; band: one standard error; thin: each seed."
     if any(outside for *_, outside in limits):
@@ -69,6 +69,33 @@ def learning_curves(
             number_ticks(axes, 6 if index == 0 else 4)
             axes.tick_params(labelbottom=index in (0, rows))
             axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, borderaxespad=0)
+
+
+def _told(bounds: Mapping[str, Curve]) -> str:
+    """What the bounds say at the end of training, by their means over seeds."""
+    said = "Higher is better."
+    held_out = next((name for name in bounds if name != "train"), None)
+    if held_out is None:
+        return said
+    steps, values = bounds[held_out]
+    mean = np.where(np.isfinite(values), values, np.nan).mean(axis=0)
+    if not np.isfinite(mean).any():
+        return said
+    best = int(np.nanargmax(mean))
+    if best == len(mean) - 1:
+        said += f" The bound on {held_out} data is at its highest at the end: longer training may raise it further."
+    else:
+        fallen = mean[best] - mean[-1]
+        said += f" The bound on {held_out} data was highest at {steps[best]:g} of {steps[-1]:g}"
+        said += f", and ends {fallen:.2f} nats below." if np.isfinite(fallen) else ", and ends not finite."
+    train = bounds.get("train")
+    last = np.nanmean(train[1][:, -1]) if train is not None and np.isfinite(train[1][:, -1]).any() else np.nan
+    if np.isfinite(last) and np.isfinite(mean[-1]):
+        apart = last - mean[-1]
+        side = "above" if apart > 0 else "below"
+        said += f" At the end train lies {abs(apart):.2f} nats {side} {held_out}"
+        said += ": so much is over-fitted, as far as single draws tell." if apart > 0 else "."
+    return f"{said} Every point is of draws of its own, the table's numbers of others."
 
 
 def _curve(name: str, steps: np.ndarray, values: np.ndarray) -> Curve:

@@ -33,14 +33,16 @@ CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"]
 CLASSES += ["#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"]
 
 
-def reconstructions(path: Path, originals: np.ndarray, means: np.ndarray) -> None:
-    """Draw examples above the decoder's means for them, in up to three pairs of rows.
+def reconstructions(path: Path, originals: np.ndarray, means: np.ndarray, *, grey: np.ndarray | None = None) -> None:
+    """Draw examples above the decoder's means for them, in up to three groups of rows.
 
     Args:
         path: the PNG to write.
         originals: `[N, H, W, C]` in [0, 1]; the first 36 are drawn. Tables of numbers, `[N, D, 1, 1]`, are
             drawn as strips of colour.
         means: `[N, H, W, C]`, the mean of p(x|z) for each.
+        grey: `[N, H, W, C]` in [0, 1], what the originals were binarised from, drawn above them; None where they are
+            as they were.
 
     Raises:
         ValueError: the two shapes differ, there is no image, or the pixels are integers.
@@ -50,27 +52,32 @@ def reconstructions(path: Path, originals: np.ndarray, means: np.ndarray) -> Non
         >>> folder = Path(tempfile.mkdtemp())
         >>> reconstructions(folder / "reconstructions.png", np.zeros((4, 8, 8, 1)), np.ones((4, 8, 8, 1)))
         >>> sorted(file.name for file in folder.iterdir())
-        ['captions.json', 'reconstructions.png']
+        ['captions.json', 'reconstructions.png', 'reconstructions.svg']
     """
     if np.shape(originals) != np.shape(means):
         raise ValueError(
             f"Each original needs its own mean, and the shapes {np.shape(originals)} and {np.shape(means)} "
             "differ; pass the decoder's means for exactly these originals."
         )
-    rgb, strips, note = pictures(np.concatenate([originals[:36], means[:36]]))
-    data, decoded = np.split(rgb, 2)
-    columns = min(2 if strips else 12, len(data))
-    labels, gap, apart = 160, 6, 24
+    rows = {"data": originals[:36], "reconstruction": means[:36]}
+    if grey is not None:
+        rows = {"original": grey[:36], "as the model sees it": originals[:36], "reconstruction": means[:36]}
+    rgb, strips, note = pictures(np.concatenate([*rows.values()]))
+    parts = dict(zip(rows, np.split(rgb, len(rows)), strict=True))
+    columns = min(2 if strips else 12, len(originals))
+    labels, gap, apart = 160 if grey is None else 224, 6, 24
     wide, high = tile_size(rgb, strips, (WIDE - 2 * MARGIN - labels) // columns - gap)
-    pairs, pair_height = math.ceil(len(data) / columns), 2 * high + gap
-    caption = "Above: examples. Below each: the decoder's mean for it. Look for detail that is lost." + note
-    height = pairs * (pair_height + apart) - apart
+    groups = math.ceil(len(parts["reconstruction"]) / columns)
+    group_height = len(rows) * (high + gap) - gap
+    seen = "" if grey is None else ", its pixels drawn as zeros and ones"
+    caption = f"Above: examples{seen}. Below each: the decoder's mean for it. Look for detail that is lost." + note
+    height = groups * (group_height + apart) - apart
     with page(path, "Reconstructions", caption, width=WIDE, height=height) as place:
-        for pair in range(pairs):
-            chosen = slice(pair * columns, (pair + 1) * columns)
-            for row, (name, rows) in enumerate([("data", data), ("reconstruction", decoded)]):
-                canvas = mosaic(rows[chosen], columns, (wide, high), gap)
-                axes = place(labels, pair * (pair_height + apart) + row * (high + gap), canvas.shape[1], high)
+        for group in range(groups):
+            chosen = slice(group * columns, (group + 1) * columns)
+            for row, (name, images) in enumerate(parts.items()):
+                canvas = mosaic(images[chosen], columns, (wide, high), gap)
+                axes = place(labels, group * (group_height + apart) + row * (high + gap), canvas.shape[1], high)
                 show(axes, canvas)
                 axes.text(-14, high / 2, name, ha="right", va="center", color=GREY)
 
@@ -170,7 +177,8 @@ def latent_scatter(path: Path, codes: np.ndarray, labels: np.ndarray | None, *, 
     if labels is not None:
         caption += " Look for classes that lie apart."
     left, right = 96, 90 if listed else 0
-    with page(path, "The latent codes", caption, width=NARROW, height=700) as place:
+    title = "The latent codes, by t-SNE" if names[0].startswith("t-SNE") else "The latent codes"
+    with page(path, title, caption, width=NARROW, height=700) as place:
         axes = place(left, 0, NARROW - 2 * MARGIN - left - right, 636)
         colours = [CLASSES[i % len(CLASSES)] for i in range(len(kinds))]
         for kind, colour in zip(kinds, colours, strict=True):

@@ -16,8 +16,10 @@ def draw(folder: Path) -> None:
     """
     rows = logs.read(folder)
     bounds = {name: _curve(rows, f"{name}_bound") for name in ("train", "valid", "test")}
-    terms = {"KL": _curve(rows, "train_kl"), "log-likelihood": _curve(rows, "train_log_likelihood")}
-    shown = {name: curve for name, curve in bounds.items() if len(curve[0])}
+    # E log p(x|z) is a reconstruction: beside an NLL it is no likelihood.
+    terms = {"KL": _curve(rows, "train_kl"), "reconstruction": _curve(rows, "train_log_likelihood")}
+    words = {"valid": "validation"}
+    shown = {words.get(name, name): curve for name, curve in bounds.items() if len(curve[0])}
     if shown:
         parts = {name: {"train": curve} for name, curve in terms.items() if len(curve[0])}
         learning_curves(folder / "figures" / "curves.png", shown, terms=parts)

@@ -50,10 +50,12 @@ def of_images(model: VAE, as_x: Callable[[Split], Any], view: View) -> Callable[
     def draw(place: Path, params: Params, dataset: Dataset) -> None:
         test = spread(dataset.test, CODES)
         xs, shown = as_x(test), as_x(spread(dataset.test, 36))
+        seen = np.asarray(jax.vmap(view.image)(shown))
         gallery.reconstructions(
             place / "reconstructions.png",
-            np.asarray(jax.vmap(view.image)(shown)),
+            seen,
             np.asarray(decode(model, params, _encode(model, params, shown), view.finish)),
+            grey=_binarised_from(spread(dataset.test, 36).examples, seen),
         )
         told = as_x(spread(dataset.test, NEW))
         of_each = jax.random.split(keys.of_pictures(), NEW)
@@ -70,6 +72,14 @@ def of_images(model: VAE, as_x: Callable[[Split], Any], view: View) -> Callable[
             gallery.manifold(place / "manifold.png", manifold(model, params, side=20), quantile_range=QUANTILES)
 
     return draw
+
+
+def _binarised_from(stored: np.ndarray, seen: np.ndarray) -> np.ndarray | None:
+    """Grey images in [0, 1], where the model sees zeros and ones that were drawn from them; else None."""
+    stored = np.asarray(stored)
+    grey = stored / np.float32(255) if stored.dtype == np.uint8 else stored
+    drawn = grey.shape == seen.shape and bool(np.isin(seen, (0, 1)).all()) and not np.isin(grey, (0, 1)).all()
+    return grey if drawn else None
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,4 +1,4 @@
-"""The page every figure of a run is drawn on: one quiet style, title above, caption below, one atomic write.
+"""The page every figure is drawn on: one quiet style, a PNG and an SVG, title and caption beside them for a report.
 
 Lengths are pixels of the finished PNG, measured from the top left, so that a pixel of an image falls on whole
 pixels of the figure.
@@ -20,8 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from jaxvae.run.figures.vector import parts_of, svg_of
+
 # Two widths: in the report two narrow figures stand below a wide one, with type of about the same size.
-DPI, WIDE, NARROW, MARGIN = 150, 1440, 810, 36
+DPI, WIDE, NARROW, MARGIN, EDGE = 150, 1440, 810, 36, 16
 INK, GREY = "#1f2328", "#59636e"
 NOT_FINITE = (213, 94, 0)  # a vermilion that no grey-scale picture holds
 STYLE: Any = {
@@ -62,15 +64,17 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def page(path: Path, title: str, caption: str, *, width: int, height: int) -> Iterator[Place]:
-    """Give a body of `height` pixels between title and caption; at the end write the PNG and its caption.
+def page(path: Path, title: str, caption: str, *, width: int, height: int, alone: bool = False) -> Iterator[Place]:
+    """Give a body of `height` pixels; at the end write the PNG, the same as SVG, and title and caption beside them.
 
     Args:
-        path: the PNG to write; `captions.json` beside it gets title and caption under the file's stem.
+        path: the PNG to write; the SVG has its name, and `captions.json` gets title and caption under its stem.
         title: one line.
-        caption: what to see; it is wrapped to the width.
+        caption: what to see, told by the numbers.
         width: of the whole figure; the body is `width - 2 * MARGIN` wide.
         height: of the body.
+        alone: whether no report stands around the figure: title and caption are then drawn into the PNG, and there is
+            no SVG.
 
     Yields:
         `place(left, top, width, height) -> Axes`, in pixels of the body.
@@ -78,7 +82,9 @@ def page(path: Path, title: str, caption: str, *, width: int, height: int) -> It
     # 10.3 and 15.5 pixels are the mean advance of DejaVu Sans at 9 and 13 points, with a little to spare.
     heading = textwrap.wrap(title, int((width - 2 * MARGIN) / 15.5)) or [""]
     below = textwrap.wrap(caption, int((width - 2 * MARGIN) / 10.3)) or [""]
-    above_height, below_height = MARGIN + 36 * len(heading) + 16, 24 + 27 * len(below) + MARGIN - 8
+    above_height, below_height = (
+        (MARGIN + 36 * len(heading) + 16, 24 + 27 * len(below) + MARGIN - 8) if alone else (EDGE, EDGE)
+    )
     total = above_height + height + below_height
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width / DPI, total / DPI), dpi=DPI, facecolor="white")
@@ -89,25 +95,31 @@ def page(path: Path, title: str, caption: str, *, width: int, height: int) -> It
                 ((MARGIN + left) / width, bottom / total, wide / width, high / total), facecolor="none"
             )
 
-        words: dict[str, Any] = {"va": "top", "linespacing": 1.4}
-        left = MARGIN / width
-        figure.text(left, 1 - (MARGIN - 8) / total, "\n".join(heading), fontsize=13, color=INK, **words)
-        figure.text(left, (below_height - 24) / total, "\n".join(below), fontsize=9, color=GREY, **words)
+        if alone:
+            words: dict[str, Any] = {"va": "top", "linespacing": 1.4}
+            left = MARGIN / width
+            figure.text(left, 1 - (MARGIN - 8) / total, "\n".join(heading), fontsize=13, color=INK, **words)
+            figure.text(left, (below_height - 24) / total, "\n".join(below), fontsize=9, color=GREY, **words)
         yield place
-        _save(figure, path, title, caption)
+        _save(figure, path, title, caption, alone)
 
 
-def _save(figure: Figure, path: Path, title: str, caption: str) -> None:
-    """Write the PNG, then its entry in `captions.json`."""
+def _save(figure: Figure, path: Path, title: str, caption: str, alone: bool) -> None:
+    """Write the PNG and the SVG, then their entry in `captions.json`."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Title": title, "Description": caption})
     write_atomically(path, buffer.getvalue())
+    entry: dict[str, Any] = {"title": title, "caption": caption}
+    if not alone:
+        write_atomically(path.with_suffix(".svg"), svg_of(figure, path.stem, dpi=DPI).encode())
+        width, height = (round(side * DPI) for side in figure.get_size_inches())
+        entry |= {"parts": parts_of(figure, width=width, height=height)} if width == WIDE else {}
     notes = path.with_name("captions.json")
     try:
         captions = json.loads(notes.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         captions = {}
-    captions[path.stem] = {"title": title, "caption": caption}
+    captions[path.stem] = entry
     write_atomically(notes, (json.dumps(captions, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -163,10 +175,10 @@ def tile_size(rgb: np.ndarray, strips: bool, cell: int, *, tallest: int = 220) -
 
 
 def mosaic(rgb: np.ndarray, columns: int, tile: tuple[int, int], gap: int) -> np.ndarray:
-    """Lay pictures `[N, h, w, 3]` out row by row, `columns` to a row, on white; the last row may be short."""
+    """Lay pictures `[N, h, w, 3]` out row by row, `columns` to a row, on nothing (RGBA); the last row may be short."""
     wide, high = tile
     rows = -(-len(rgb) // columns)
-    canvas = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 3), 255, np.uint8)
+    canvas = np.full((rows * (high + gap) - gap, columns * (wide + gap) - gap, 4), (255, 255, 255, 0), np.uint8)
     # Enlarged by whole pixels first, then averaged down: edges stay sharp and every pixel equally large.
     factor = -(-max(wide, high) // min(rgb.shape[1:3]))
     for index, picture in enumerate(rgb):
@@ -174,13 +186,13 @@ def mosaic(rgb: np.ndarray, columns: int, tile: tuple[int, int], gap: int) -> np
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
         image = image.resize(tile, Image.Resampling.BOX)
         top, left = index // columns * (high + gap), index % columns * (wide + gap)
-        canvas[top : top + high, left : left + wide] = np.asarray(image)
+        canvas[top : top + high, left : left + wide] = np.asarray(image.convert("RGBA"))
     return canvas
 
 
 def show(axes: Axes, canvas: np.ndarray) -> None:
     """Draw a canvas pixel for pixel into axes of its own size, without ticks."""
-    axes.imshow(canvas, aspect="auto", interpolation="nearest")
+    axes.imshow(canvas, aspect="auto", interpolation="none")
     axes.set_axis_off()
 
 

@@ -11,20 +11,46 @@ from jaxvae.run.folder.files import write_json
 from jaxvae.run.kinds import kind_of
 from jaxvae.run.recipe import Kind
 
-BESIDE = ("kind", "version", "command")  # what stands beside the configuration's own fields
+BESIDE = ("kind", "version", "command", "weights")  # what stands beside the configuration's own fields
 
 
-def write(kind: Kind, config: Any, path: Path, *, command: str) -> None:
+def write(kind: Kind, config: Any, path: Path, *, command: str, weights: str | None = None) -> None:
     """Write `config.json`, as a whole or not at all.
 
     Args:
         kind: of the run.
         config: of the run.
         path: the file.
-        command: the command line that began the run; it is shown in the report, and not read back.
+        command: the command line that began the run; it is shown in the report.
+        weights: the SHA-256 of the weights beside it, where the folder is an exported one.
     """
     beside = {"kind": kind.name, "version": version("jaxvae"), "command": command}
+    beside |= {} if weights is None else {"weights": weights}
     write_json(path, beside | to_dict(config))
+
+
+def commands(path: Path) -> str:
+    """The command lines that a run was begun with and went on for longer with, as `write` was given them.
+
+    Args:
+        path: the file, which `read` has read.
+
+    Returns:
+        The lines; "" where there are none.
+    """
+    return str(json.loads(path.read_text()).get("command", ""))
+
+
+def weights(path: Path) -> str | None:
+    """The SHA-256 that the weights of an exported folder were written with.
+
+    Args:
+        path: of `config.json`, which `read` can read.
+
+    Returns:
+        The sum; None where the file has none.
+    """
+    return json.loads(path.read_text()).get("weights")
 
 
 def read(path: Path, kind: Kind | None = None) -> tuple[Kind, Any]:

@@ -18,6 +18,7 @@ from jaxvae.run.recipe import about
 
 SAMPLE = 2**26  # bytes of an array that are read: a tenth of a second; of a larger one, rows at even distances
 CHUNK = 2**22
+LONGEST = 200  # letters of a fact that is told, then and now
 WORDS = {"train": "training", "valid": "validation", "test": "test"}
 TOLERANCE = 1e-3  # of the sum of floats: codes that a network computes differ in their last digits between machines
 
@@ -55,7 +56,9 @@ def check(place: Path, dataset: Dataset) -> None:
     facts = json.loads(json.dumps(dict(now.facts)))
     for name in sorted((begun.facts.keys() | facts.keys()) - {"dataset"}):
         if begun.facts.get(name) != facts.get(name):
-            found.append(f"{name} {begun.facts.get(name)} then and {facts.get(name)} now")
+            then, since = (str(known.get(name)) for known in (begun.facts, facts))
+            both = f"{name} {then} then and {since} now"
+            found.append(both if len(both) <= LONGEST else f"what is known of its {name} is another")
     if found:
         raise RunError(
             f"{place} was begun on other data than {dataset.name} is now: {'; '.join(found)}. Give back the data that "

@@ -12,12 +12,14 @@ import tyro
 from jaxvae import training
 from jaxvae.model import VAE
 from jaxvae.run import RunError
-from jaxvae.run.choice import EVERYDAY
+from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View, of_images
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
 from jaxvae.run.options.code_prices import OwnLoss
+from jaxvae.run.options.floors import with_floor
+from jaxvae.run.options.likelihoods import LearnedScale
 from jaxvae.run.options.objective import bound_of, leading_step, loss_of
 from jaxvae.run.options.parts import Parts, cast_to
 from jaxvae.run.options.words import said
@@ -41,6 +43,13 @@ class Images(Stored):
     By default dynamic under a likelihood of binary pixels, none under another."""
     split: str | None = None
     """The split by its name, 50k/10k/10k or 60k/10k for MNIST; by default the data set's own."""
+    alpha: Literal["drop", "white", "black"] | None = None
+    """What lies behind the transparent images of a folder; drop takes their colours alone. By default they are
+    refused."""
+    resize: Annotated[int | None, AtLeast(1)] = None
+    """Bring the shorter side of a folder's images to so many pixels, and cut out the middle square."""
+    patches: Annotated[int | None, AtLeast(1)] = None
+    """Cut a folder's images into squares of so many pixels, side by side, each an example."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,16 @@ def load_images(config: Any) -> Dataset:
             f"--model.likelihood {said(config.model.likelihood)} is a density of grey pixels: give --data.binarize none"
         )
     data = config.data
-    return load(data.name, split=data.split, binarize=binarization(config), source=data.source, folder=data.folder)
+    return load(
+        data.name,
+        split=data.split,
+        binarize=binarization(config),
+        source=data.source,
+        folder=data.folder,
+        alpha=data.alpha,
+        resize=data.resize,
+        patches=data.patches,
+    )
 
 
 def prepare_of(config: Any) -> training.Prepare:
@@ -205,11 +223,15 @@ def image_recipe(
             ),
             "num_samples": objective.num_samples,
         }
+    likelihood = config.model.likelihood
+    measure = of_terms(model, as_x, bits=likelihood.pixels == "levels")
+    if isinstance(likelihood, LearnedScale):
+        measure = with_floor(measure, model, as_x, likelihood)
     defaults = {
         "model": model,
         "init": lambda key: (model.init(key, blank), extra),
         "prepare": prepare,
-        "measure": of_terms(model, as_x),
+        "measure": measure,
         "draw": of_images(model, as_x, view or View()),
         "check": partial(check_pixels, config),
     }
@@ -225,7 +247,9 @@ def protocol_of(config: Any) -> dict[str, Any]:
     Returns:
         Words and numbers.
     """
-    stated = {"binarisation": BINARISATION.get(config.data.name, binarization(config))}
+    stated: dict[str, Any] = {"binarisation": BINARISATION.get(config.data.name, binarization(config))}
+    made_of = {name: getattr(config.data, name) for name in ("alpha", "resize", "patches")}
+    stated |= {name: value for name, value in made_of.items() if value is not None}
     objective = getattr(config, "objective", None)
     if objective is not None:
         stated |= {"bound": said(objective.bound), "k": objective.num_samples}

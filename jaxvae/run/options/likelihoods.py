@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+import jax.numpy as jnp
 
 from jaxvae import distributions, likelihoods
+from jaxvae.distributions import above, with_least_scale
 from jaxvae.networks import Free, Outputs
 from jaxvae.run.choice import Above, AtLeast
-from jaxvae.types import Distribution, Shape
+from jaxvae.types import Array, Distribution, Shape
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
 EACH = frozenset({"factorises"})
@@ -55,70 +58,86 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class GaussianShared:
+class LearnedScale:
+    """A density of grey pixels whose scale is learned, and does not fall below a floor."""
+
+    pixels: ClassVar = "grey"
+    mean_output: ClassVar[str | None] = "mean"
+    least_scale: Annotated[float, Above(0)] = 0.004
+    """The floor, pixels being in [0, 1]: about one level of 8 bits. Pixels that never change would take any smaller
+    scale, and the density any value, the larger the longer is trained."""
+
+    def scales(self, density: Any) -> Array:
+        """The scale of each pixel, [*event], of a density that `of` makes."""
+        return jnp.exp(jnp.broadcast_to(density.log_scale, density.expectation().shape))
+
+
+@dataclass(frozen=True)
+class GaussianShared(LearnedScale):
     """A Gaussian whose scale is one learned number for all pixels."""
 
     has: ClassVar = EACH
-    pixels: ClassVar = "grey"
-    mean_output: ClassVar[str | None] = "mean"
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        return distributions.Normal, {"mean": shape, "log_scale": Free(())}
+        return with_least_scale(distributions.Normal, self.least_scale), {"mean": shape, "log_scale": Free(())}
 
 
 @dataclass(frozen=True)
-class GaussianPerPixel:
+class GaussianPerPixel(LearnedScale):
     """A Gaussian whose scale is an output of the decoder for each pixel."""
 
     has: ClassVar = EACH
-    pixels: ClassVar = "grey"
-    mean_output: ClassVar[str | None] = "mean"
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        return distributions.Normal, distributions.Normal.parameters(shape)
+        return with_least_scale(distributions.Normal, self.least_scale), distributions.Normal.parameters(shape)
 
 
 @dataclass(frozen=True)
-class Structured:
-    """A Gaussian with a covariance between neighbouring pixels."""
+class Structured(LearnedScale):
+    """A Gaussian with a covariance between neighbouring pixels; its scale is that of a pixel given those before it."""
 
-    pixels: ClassVar = "grey"
-    mean_output: ClassVar[str | None] = "mean"
     radius: Annotated[int, AtLeast(1)] = 1
     """How many rows and columns off a neighbour is."""
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        return likelihoods.StructuredNormal, likelihoods.StructuredNormal.parameters(shape, radius=self.radius)
+        family, least = likelihoods.StructuredNormal, self.least_scale
+
+        def likelihood(log_diagonal: Array, **outputs: Array) -> Distribution:
+            return family(log_diagonal=-above(-log_diagonal, least), **outputs)  # of a precision's root
+
+        return likelihood, family.parameters(shape, radius=self.radius)
+
+    def scales(self, density: Any) -> Array:
+        """The scale of each pixel given those before it, [*event], of a density that `of` makes."""
+        return jnp.exp(-density.log_diagonal)
 
 
 @dataclass(frozen=True)
-class Laplace:
+class Laplace(LearnedScale):
     """A Laplace density whose scale is one learned number for all pixels."""
 
     has: ClassVar = EACH
-    pixels: ClassVar = "grey"
-    mean_output: ClassVar[str | None] = "mean"
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        return distributions.Laplace, {"mean": shape, "log_scale": Free(())}
+        return with_least_scale(distributions.Laplace, self.least_scale), {"mean": shape, "log_scale": Free(())}
 
 
 @dataclass(frozen=True)
-class StudentT:
+class StudentT(LearnedScale):
     """Student's t, for outliers."""
 
     word: ClassVar = "student-t"
     has: ClassVar = EACH
-    pixels: ClassVar = "grey"
     mean_output: ClassVar[str | None] = None
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
-        return distributions.StudentT, {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}
+        outputs: Outputs = {"location": shape, "log_scale": Free(()), "log_degrees": Free((), 2.0)}
+        return with_least_scale(distributions.StudentT, self.least_scale), outputs
 
 
 @dataclass(frozen=True)

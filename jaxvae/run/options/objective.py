@@ -38,6 +38,11 @@ class PathObjective:
     encoder_epochs: Annotated[int, AtLeast(0)] = 5
     """How long it is given these steps of its own: the first epochs, in which it would lag behind."""
 
+    @property
+    def takes_in_parts(self) -> tuple[str, int] | None:
+        """The option by which a step takes a batch in parts, and how many."""
+        return ("--objective.encoder-steps", self.encoder_steps) if self.encoder_steps > 1 else None
+
 
 @dataclass(frozen=True)
 class Objective(PathObjective):

@@ -86,6 +86,7 @@ class FreeBits(OwnCost):
 class Capacity(OwnCost):
     """A price for being off a divergence that grows along a line over the run."""
 
+    over_the_run: ClassVar = "--objective.price capacity grows over the whole run"
     nats: Annotated[float, Above(0)] = 25.0
     """Of divergence that are reached at the end."""
     gamma: Annotated[float, Above(0)] = 1.0

@@ -1,18 +1,17 @@
 """The parts of a report: texts of values, tables, figures, and the page around them."""
 
-import base64
 import json
-import math
 import os
-import struct
+import re
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from jaxvae.run.report.style import STYLE
+from jaxvae.run.report.words import flat, label, text_of, with_minus
 
-WORDS = {"elbo": "ELBO", "nll": "NLL", "iwae": "IWAE", "kl": "KL", "vae": "VAE", "mse": "MSE", "k": "k", "psnr": "PSNR"}
+BRIEF = ("dataset", "split", "binarisation", "likelihood")  # of a protocol, what is said while it is folded
 
 
 def write_page(path: Path, title: str, body: Iterable[str]) -> Path:
@@ -62,67 +61,8 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
-def label(key: str, *, first: bool = True) -> str:
-    """A key as words: `test_iwae_bound` -> "Test IWAE bound".
-
-    Args:
-        key: of a JSON object.
-        first: whether it begins with a capital.
-
-    Returns:
-        The words.
-    """
-    words = [WORDS.get(word, word) for word in key.replace("_", " ").split()]
-    if first and words and words[0] != "k":  # k is the paper's symbol
-        words[0] = words[0][:1].upper() + words[0][1:]
-    return " ".join(words)
-
-
-def text_of(value: Any) -> str:
-    """A value as text: numbers grouped, with a true minus sign.
-
-    Args:
-        value: what JSON can hold.
-
-    Returns:
-        The text.
-    """
-    if value is None:
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return ", ".join(map(text_of, value)) if isinstance(value, (list, tuple)) else str(value)
-    if isinstance(value, int):
-        text = f"{value:,}"
-    elif not math.isfinite(value):
-        text = "not finite"
-    else:
-        text = f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.6g}"
-    return text.replace("-", "−") if "e" not in text else text.replace("e-", "e−")
-
-
-def measured(value: float, error: float | None) -> tuple[str, str]:
-    """A number and its standard error, both to the error's second digit.
-
-    Args:
-        value: the number.
-        error: its standard error; None where there is none.
-
-    Returns:
-        Two texts, the second empty without an error.
-    """
-    if not math.isfinite(value):
-        return "not finite", ""
-    if error is None or not math.isfinite(error) or error <= 0:
-        short = isinstance(value, float) and abs(value) < 10_000
-        return (f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}").replace("-", "−") if short else text_of(
-            value
-        ), ""
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:,.{digits}f}".replace("-", "−"), f"± {error:,.{digits}f}"
-
-
 def protocol_table(protocol: dict[str, Any]) -> str:
-    """How numbers were measured.
+    """How numbers were measured, folded: the sentence of it is always there, the rest when it is asked for.
 
     Args:
         protocol: nested; empty where nothing was recorded.
@@ -133,37 +73,17 @@ def protocol_table(protocol: dict[str, Any]) -> str:
     if not protocol:
         return '<p class="quiet">No protocol was recorded: compare these numbers with no others.</p>'
     rows = ""
-    for key, value in flat(protocol):
+    every = list(flat(protocol))
+    for key, value in every:
         unit = " s" if key.endswith("_seconds") else ""
         value = round(value, 1) if unit and isinstance(value, float) else value
-        name = "wall time" if key == "wall_seconds" else key.removesuffix("_seconds")
-        rows += f"<tr><th>{escape(label(name))}</th><td>{escape(text_of(value))}{unit}</td></tr>"
-    return f'<table class="protocol"><caption>Protocol</caption>{rows}</table>'
-
-
-def html_figure(file: Path, captions: dict[str, Any]) -> str:
-    """One figure; title and caption are drawn in it, so here they are what a screen reader reads.
-
-    Args:
-        file: a PNG.
-        captions: file stem -> {"title", "caption"}.
-
-    Returns:
-        HTML.
-    """
-    content = file.read_bytes()
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or len(content) < 24:
-        return f'<p class="quiet">{escape(file.name)} is no PNG and is left out.</p>'
-    width, height = struct.unpack(">II", content[16:24])
-    words = captions.get(file.stem)
-    alt = f"{words.get('title', '')}. {words.get('caption', '')}" if words else label(file.stem)
-    # Where the figure is small its caption cannot be read, and stands below it once more.
-    below = f'<figcaption class="echo">{escape(words.get("caption", ""))}</figcaption>' if words else ""
-    below = below or f"<figcaption>{escape(alt)}</figcaption>"
-    shape = "wide" if width > 1.3 * height else "narrow"
-    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    image = f'<img src="{source}" width="{width}" height="{height}" alt="{escape(alt)}">'
-    return f'<figure class="{shape}">{image}{below}</figure>\n'
+        rows += f'<tr><th scope="row">{escape(label(key))}</th><td>{escape(text_of(value))}{unit}</td></tr>'
+    short = ", ".join(dict.fromkeys(text_of(protocol[key]) for key in BRIEF if protocol.get(key)))
+    short = f'<span class="quiet">{escape(short)}, and {len(every):,} values in all</span>' if short else ""
+    return (
+        f'<details class="protocol"><summary>Protocol {short}</summary><div class="scroll">'
+        f"<table>{rows}</table></div></details>"
+    )
 
 
 def html_table(columns: list[str], rows: list[list[Any]]) -> str:
@@ -176,40 +96,41 @@ def html_table(columns: list[str], rows: list[list[Any]]) -> str:
     Returns:
         HTML.
     """
-    numbers = {i for row in rows for i, v in enumerate(row) if isinstance(v, (int, float)) and not isinstance(v, bool)}
-    kinds = [' class="number"' if i in numbers else "" for i in range(max(map(len, [columns, *rows])))]
-    head = "".join(f"<th{kind}>{escape(column)}</th>" for kind, column in zip(kinds, columns, strict=False))
+    width = max(map(len, [columns, *rows]))
+    every = [[row[i] for row in rows if i < len(row)] for i in range(width)]
+    kinds = [' class="number"' if any(map(_counts, column)) and all(map(_fits, column)) else "" for column in every]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(with_minus(column))}</th>' for kind, column in zip(kinds, columns, strict=False)
+    )
     body = ""
     for row in rows:
-        cells = (f"<td{kind}>{escape(text_of(v))}</td>" for kind, v in zip(kinds, row, strict=False))
+        cells = [f"<td{kind}>{escape(with_minus(text_of(v)))}</td>" for kind, v in zip(kinds, row, strict=False)]
+        if cells and not kinds[0]:
+            cells[0] = f'<th scope="row">{escape(with_minus(text_of(row[0])))}</th>'
         body += f"<tr>{''.join(cells)}</tr>"
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="scroll">{table}</div>'
 
 
-def flat(nested: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """Nested values by dotted keys: `{"data": {"name": x}}` -> ("data.name", x).
-
-    Args:
-        nested: a JSON object.
-        prefix: of the keys.
-
-    Yields:
-        Keys and values.
-    """
-    for key, value in nested.items():
-        if isinstance(value, dict) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), value
+def _counts(value: Any) -> bool:
+    """Whether a cell is a number, or the text of one with its error."""
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"[-−≤≥ ]*[\d.,]+( ± [\d.,]+)?( nats)?", value))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def how(config: dict[str, Any], metrics: Path) -> str:
+def _fits(value: Any) -> bool:
+    """Whether a cell may stand in a column of numbers: one, or none."""
+    return value in (None, "", "–") or _counts(value) or not isinstance(value, str)
+
+
+def how(config: dict[str, Any], metrics: Path, *, watch: str = "") -> str:
     """How to do it again: the command, the configuration, what training logged.
 
     Args:
         config: the configuration, nested, with the command.
         metrics: the log, where there is one.
+        watch: the command that shows it in TensorBoard, where there are events.
 
     Returns:
         HTML.
@@ -217,11 +138,14 @@ def how(config: dict[str, Any], metrics: Path) -> str:
     parts = ["<h2>Do it again</h2>"]
     if command := config.get("command"):
         parts.append(f"<pre>{escape(' '.join(command) if isinstance(command, list) else str(command))}</pre>")
+    if watch:
+        parts.append('<p class="quiet">Its curves, pictures and options in TensorBoard (pip install tensorboard):</p>')
+        parts.append(f"<pre>{escape(watch)}</pre>")
     settings = [(key, value) for key, value in flat(config) if key not in ("command", "description")]
-    rows = "".join(f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in settings)
+    rows = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(str(v))}</td></tr>' for k, v in settings)
     parts.append(f'<details><summary>Configuration, {len(settings)} values</summary><div class="scroll">')
     parts.append(f'<table class="config">{rows}</table></div></details>')
-    return f"<section>{''.join(parts)}{_log(metrics)}</section>"
+    return f'<section id="again">{"".join(parts)}{_log(metrics)}</section>'
 
 
 def _mean(value: Any) -> Any:

@@ -4,40 +4,55 @@ It is made from what lies in the run's folder, so it can be made again at any ti
 added sections.
 """
 
-import math
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jaxvae.run.report.parts import (
-    how,
-    html_figure,
-    html_table,
-    label,
-    measured,
-    protocol_table,
-    read,
-    text_of,
-    write_page,
+from jaxvae.run.report.ask import next_questions
+from jaxvae.run.report.figure import html_figure
+from jaxvae.run.report.parts import how, html_table, protocol_table, read, write_page
+from jaxvae.run.report.words import label, meaning, measured, numbers, sentence, with_minus
+
+# The run's own figures, by how a file's name begins: in the order a reader asks, and what stands under one heading.
+FIGURES = {"learning_curves": "curves", "curves": "curves", "samples": "samples", "manifold": "samples"}
+FIGURES |= {"reconstructions": "reconstructions", "latent": "codes-seen"}
+HEADINGS = {"curves": "Learning curves", "reconstructions": "Reconstructions", "codes-seen": "The latent codes"}
+# Both figures and what was asked: numbers, curves, samples, reconstructions, likelihood, decomposition, latent, codes.
+ORDER = (
+    *("curves", "samples", "reconstructions", "", "likelihood", "decomposition", "layers", "codes-seen", "latent"),
+    *("codes", "code_prior"),  # what it is used for comes after
 )
 
-ORDER = ("learning_curves", "curves", "reconstructions", "samples", "manifold", "latent")  # by how a file's name begins
-ERROR = "_standard_error"
+
+class Part(NamedTuple):
+    """A section of the page."""
+
+    anchor: str
+    title: str
+    html: str  # what stands under its heading
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Where it stands on the page; a figure of a kind's own ("") after those that every kind has."""
+        own = "" if self.anchor.startswith("figure-") else self.anchor
+        return (ORDER.index(own) if own in ORDER else len(ORDER), self.anchor)
 
 
 def write(run_folder: Path) -> Path:
     """Write `report.html` into a run's folder.
 
-    It reads `config.json` (the configuration, nested; `command`, `name` and `description` have places of their
+    It reads `config.json` (the configuration, nested; `command`, `name`, `kind` and `description` have places of their
     own), and what there is of:
 
-    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, a dict `units` (of each KEY, "nats" or
-      another; those that have one are shown large), and a dict `protocol` that says how they were measured; a nested
-      dict with a protocol of its own is shown with that one.
+    - `result.json`: numbers, flat or nested, `KEY_standard_error` beside KEY, sentences in a list `warnings`, a dict
+      `units` (of each KEY, "nats" or another; those that have one are shown large), and a dict `protocol` that says
+      how they were measured; a nested dict with a protocol of its own is shown with that one.
     - `metrics.jsonl`: one dict a line. A line that a killed process left unfinished is passed over.
-    - `figures/*.png`, with `figures/captions.json`: file stem -> {"title", "caption"}, both drawn in the PNG.
-    - `sections/*.json`: {"title", "text", "table": {"columns", "rows"}, "figures": ["name.png"]}.
+    - `figures/*.png`, with an `.svg` of the same name where there is one, and `figures/captions.json`: file stem ->
+      {"title", "caption"}.
+    - `sections/*.json`: {"title", "text", "table": {"columns", "rows"}, "figures": ["name.png"]}, and in the folder
+      itself NAME.json of the same name, whose protocol is shown below the numbers.
 
     Args:
         run_folder: the folder of one run.
@@ -57,112 +72,96 @@ def write(run_folder: Path) -> Path:
     result = read(run_folder / "result.json") if (run_folder / "result.json").is_file() else {}
     captions_file = run_folder / "figures" / "captions.json"
     captions = read(captions_file) if captions_file.is_file() else {}
-    sections = [read(file) for file in sorted((run_folder / "sections").glob("*.json"))]
-    placed = {Path(name).name for section in sections for name in section.get("figures", ())}
-    figures = [file for file in sorted((run_folder / "figures").glob("*.png"), key=_order) if file.name not in placed]
+    sections = {file.stem: read(file) for file in sorted((run_folder / "sections").glob("*.json"))}
+    placed = {Path(name).name for section in sections.values() for name in section.get("figures", ())}
+    figures = [file for file in sorted((run_folder / "figures").glob("*.png")) if file.name not in placed]
+    parts = [
+        *_figures(figures, captions),
+        *(_section(name, one, run_folder, captions) for name, one in sections.items()),
+    ]
+    parts.sort(key=lambda part: part.rank)
     name = str(config.get("name") or run_folder.resolve().name)
+    asking = next_questions(str(config.get("kind", "")), run_folder)
+    watch = f"tensorboard --logdir {run_folder}" if (run_folder / "tensorboard").is_dir() else ""
     body = [
         f'<header><p class="over">Training run</p><h1>{escape(name)}</h1>',
-        f'<p class="lead">{escape(_sentence(config, result))}</p></header>',
-        _results("Results", result, outer={}),
-        _figures(figures, captions),
-        *(_section(section, run_folder / "figures", captions) for section in sections),
-        how(config, run_folder / "metrics.jsonl"),
+        f'<p class="lead">{escape(sentence(config, result))}</p></header>',
+        _contents([("results", "Numbers"), *((part.anchor, part.title) for part in parts)], asking),
+        _results("Numbers", result, outer={}, anchor="results"),
+        *(f'<section id="{escape(p.anchor)}"><h2>{escape(p.title)}</h2>{p.html}</section>' for p in parts),
+        asking,
+        how(config, run_folder / "metrics.jsonl", watch=watch),
     ]
     return write_page(run_folder / "report.html", name, body)
 
 
-def _sentence(config: dict[str, Any], result: dict[str, Any]) -> str:
-    """What was trained, as far as the folder tells."""
-    if config.get("description"):
-        return str(config["description"])
-    protocol = result.get("protocol", {})
-
-    def find(*keys: str) -> str:
-        """The first of the keys that the protocol or the configuration's upper two levels know."""
-        inner = [value for value in config.values() if isinstance(value, dict)]
-        for key in keys:
-            for place in (protocol, config, *inner):
-                value = place.get(key)
-                if isinstance(value, dict):
-                    value = value.get("name") or value.get("is")
-                if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-                    return text_of(value)
-        return ""
-
-    data, epochs, seeds = find("dataset", "data"), find("epochs"), protocol.get("seeds", 1)
-    seeds = len(seeds) if isinstance(seeds, list) else seeds  # which ones, or how many
-    bound = label(find("bound"), first=False)
-    bound += "" if not bound or "ELBO" in bound or "bound" in bound else " bound"
-    sentence = "A variational auto-encoder"
-    sentence += f" trained on {data}" if data else ""
-    sentence += f" to maximise the {bound}" if bound else ""
-    sentence += f", for {epochs} {'epoch' if epochs == '1' else 'epochs'}" if epochs else ""
-    sentence += f", with {seeds} seeds" if seeds != 1 else ""
-    return sentence + "."
+def _contents(entries: list[tuple[str, str]], asking: str) -> str:
+    entries = [*entries, *([("ask", "Ask it next")] if asking else []), ("again", "Do it again")]
+    links = "".join(f'<li><a href="#{escape(anchor)}">{escape(title)}</a></li>' for anchor, title in entries)
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
 
 
-def _numbers(result: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float, float | None]]:
-    """(name, value, standard error) of every number that this protocol holds for."""
-    for key, value in result.items():
-        if isinstance(value, dict) and key not in ("protocol", "units") and "protocol" not in value:
-            yield from _numbers(value, f"{prefix}{key}_")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and not key.endswith(ERROR):
-            yield prefix + key, value, result.get(key + ERROR)
-        elif value is None and key in result.get("units", {}):
-            yield prefix + key, math.nan, None  # JSON has no word for it
-
-
-def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any]) -> str:
-    """The numbers, large where they have a unit, with the protocol beside them; then nested results."""
+def _results(title: str, result: dict[str, Any], *, outer: dict[str, Any], anchor: str) -> str:
+    """The numbers, large where they have a unit, with the protocol folded below them; then nested results."""
     if not result:
-        return '<section><h2>Results</h2><p class="quiet">The run has not been evaluated yet.</p></section>'
+        return (
+            '<section id="results"><h2>Numbers</h2><p class="quiet">The run has not been evaluated yet.</p></section>'
+        )
     protocol = result.get("protocol", outer)
     large: list[str] = []
     small: list[str] = []
-    for key, value, error in _numbers(result):
+    for key, value, error in numbers(result):
         number, spread = measured(value, error)
         named = result.get("units", {}).get(key, "")
         unit = f'<span class="unit">{escape(" ".join(filter(None, (spread, named))))}</span>'
-        tile = f'<div class="tile"><dt>{escape(label(key))}</dt><dd><b>{escape(number)}</b> {unit}</dd></div>'
+        means = f' <span class="means">{escape(meaning(key))}</span>' if meaning(key) else ""
+        tile = f'<div class="tile"><dt>{escape(label(key))}{means}</dt><dd><b>{escape(number)}</b> {unit}</dd></div>'
         (large if named else small).append(tile)
     tiles = f'<dl class="tiles large">{"".join(large)}</dl>' if large else ""
     tiles += f'<dl class="tiles small">{"".join(small)}</dl>' if small else ""
-    tiles += '<p class="note">± one standard error</p>' if "±" in tiles else ""
+    over = f"± one standard error {protocol.get('standard_error', '')}".strip()
+    tiles += f'<p class="note">{escape(over)}</p>' if "±" in tiles else ""
     nested = "".join(
-        _results(label(key), value, outer={})
+        _results(label(key), value, outer={}, anchor=f"results-{key}")
         for key, value in result.items()
         if isinstance(value, dict) and "protocol" in value
     )
     if not tiles:
         return nested
-    inside = f"<div>{tiles}</div>{protocol_table(protocol)}"
-    return f'<section><h2>{escape(title)}</h2><div class="results">{inside}</div></section>{nested}'
+    notes = "".join(f'<p class="note">{escape(str(sentence))}</p>' for sentence in result.get("warnings", ()))
+    inside = f'<div class="results">{tiles}</div>{notes}{protocol_table(protocol)}'
+    return f'<section id="{escape(anchor)}"><h2>{escape(title)}</h2>{inside}</section>{nested}'
 
 
-def _order(file: Path) -> tuple[int, str]:
-    """Reading order: how it trained, what it rebuilds, what it makes, its latent space, the rest."""
-    ranks = [rank for rank, start in enumerate(ORDER) if file.stem.startswith(start)]
-    return (min(ranks, default=len(ORDER)), file.name)
+def _figures(files: list[Path], captions: dict[str, Any]) -> Iterable[Part]:
+    """The run's own figures, each under a heading, or with those that belong to it."""
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        ranks = [start for start in FIGURES if file.stem.startswith(start)]
+        groups.setdefault(FIGURES[ranks[0]] if ranks else f"figure-{file.stem}", []).append(file)
+    for anchor, members in groups.items():
+        members.sort(key=lambda file: [*FIGURES].index(next((s for s in FIGURES if file.stem.startswith(s)), "latent")))
+        first = captions.get(members[0].stem, {}).get("title") or label(members[0].stem)
+        title = HEADINGS.get(anchor, first)
+        html = "".join(html_figure(file, captions, under=title, prefix="picture-") for file in members)
+        yield Part(anchor, title, f'<div class="figures">{html}</div>')
 
 
-def _figures(files: list[Path], captions: dict[str, Any]) -> str:
-    """The figures, embedded: wide ones across, others side by side."""
-    if not files:
-        return ""
-    return f'<section class="figures">{"".join(html_figure(file, captions) for file in files)}</section>'
-
-
-def _section(section: dict[str, Any], folder: Path, captions: dict[str, Any]) -> str:
-    """What an experiment added: text, a table, figures."""
-    parts = [f"<h2>{escape(str(section.get('title', 'Section')))}</h2>"]
-    parts += [f"<p>{escape(text)}</p>" for text in str(section.get("text", "")).split("\n\n") if text.strip()]
+def _section(name: str, section: dict[str, Any], folder: Path, captions: dict[str, Any]) -> Part:
+    """What an experiment added: text, a table, how its numbers were measured, figures."""
+    title = str(section.get("title", "Section"))
+    parts = [
+        f"<p>{escape(with_minus(text))}</p>" for text in str(section.get("text", "")).split("\n\n") if text.strip()
+    ]
     if table := section.get("table"):
         parts.append(html_table([str(column) for column in table.get("columns", ())], table.get("rows", ())))
+    numbers_file = folder / f"{name}.json"
+    if numbers_file.is_file() and (protocol := read(numbers_file).get("protocol")):
+        parts.append(protocol_table(protocol))
     drawn = ""
-    for name in section.get("figures", ()):
-        file = folder / Path(name).name
-        missing = f'<p class="quiet">The figure {escape(str(name))} is missing.</p>'
-        drawn += html_figure(file, captions) if file.is_file() else missing
+    for figure in section.get("figures", ()):
+        file = folder / "figures" / Path(figure).name
+        missing = f'<p class="quiet">The figure {escape(str(figure))} is missing.</p>'
+        drawn += html_figure(file, captions, under=title, prefix="picture-") if file.is_file() else missing
     parts.append(f'<div class="figures">{drawn}</div>' if drawn else "")
-    return f"<section>{''.join(parts)}</section>"
+    return Part(name, title, "".join(parts))

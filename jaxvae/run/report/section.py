@@ -7,6 +7,7 @@ from typing import Any
 from jaxvae.run.folder.files import write_json, write_result
 from jaxvae.run.folder.opening import Run
 from jaxvae.run.report import report
+from jaxvae.run.report.parts import read
 
 
 def add(
@@ -62,10 +63,12 @@ def run_protocol(run: Run) -> dict[str, Any]:
     Returns:
         The run, its data set and split, epochs, steps and seed, and what its recipe says.
     """
+    result = run.folder / "result.json"
+    measured = read(result).get("protocol", {}) if result.is_file() else {}
     return {
         "run": run.folder.name,
         "dataset": run.config.data.name,
-        "split": getattr(run.config.data, "split", None) or "the data set's own",
+        "split": measured.get("split") or getattr(run.config.data, "split", None) or "the data set's own",
         "epochs": run.config.epochs,
         "steps": run.step,
         "seed": run.config.seed,

@@ -7,7 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from jaxvae.run.report.parts import how, html_figure, html_table, measured, protocol_table, read, write_page
+from jaxvae.run.report.figure import html_figure
+from jaxvae.run.report.parts import how, html_table, protocol_table, read, write_page
+from jaxvae.run.report.words import measured
 
 
 def write(
@@ -39,11 +41,12 @@ def write(
     protocol = read(folder / "result.json")["protocol"]
     results = html_table(list(columns), [[_cell(value) for value in row] for row in rows])
     results += '<p class="note">± one standard error</p>' if "±" in results else ""
+    figure = html_figure(folder / picture, read(folder / "captions.json"), under=title)
     command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     body = [
         f'<header><p class="over">Experiment</p><h1>{escape(title)}</h1><p class="lead">{escape(text)}</p></header>',
-        f'<section><h2>Results</h2><div class="results"><div>{results}</div>{protocol_table(protocol)}</div></section>',
-        f'<section class="figures">{html_figure(folder / picture, read(folder / "captions.json"))}</section>',
+        f'<section><h2>Results</h2><div class="results">{results}</div>{protocol_table(protocol)}</section>',
+        f'<section class="figures">{figure}</section>',
         how({**options, "command": command}, folder / "metrics.jsonl"),
     ]
     return write_page(folder / "report.html", title, body)

@@ -26,10 +26,14 @@ h2 { margin: 0 0 18px; font-size: 22px; font-weight: 620; letter-spacing: -.01em
 .quiet { color: var(--quiet); }
 section { margin: 0 0 48px; }
 section > p { max-width: 46em; }
-.results { display: grid; grid-template-columns: minmax(0, 1.7fr) minmax(280px, 1fr); gap: 40px; padding: 32px;
-  background: var(--card); border-radius: 14px; box-shadow: var(--shadow); }
+nav ul { display: flex; flex-wrap: wrap; gap: 6px 22px; margin: 0 0 40px; padding: 14px 0; list-style: none;
+  border-top: 1px solid var(--rule); border-bottom: 1px solid var(--rule); font-size: 15px; }
+a { color: var(--accent); text-decoration: none; }
+a:hover { text-decoration: underline; }
+section { scroll-margin-top: 16px; }
+.results { padding: 32px; background: var(--card); border-radius: 14px; box-shadow: var(--shadow); margin: 0 0 16px; }
 .tiles { display: grid; gap: 28px 32px; margin: 0; }
-.tiles.large { grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); }
+.tiles.large { grid-template-columns: repeat(auto-fit, minmax(min(100%, 205px), 1fr)); }
 .tiles.small { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
 .tiles + .tiles { margin-top: 28px; padding-top: 22px; border-top: 1px solid var(--rule); }
 dt { color: var(--quiet); font-size: 14px; }
@@ -43,21 +47,30 @@ caption { padding-bottom: 6px; text-align: left; color: var(--quiet); font-size:
 th, td { padding: 6px 20px 6px 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; }
 thead th { color: var(--quiet); font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }
-.protocol { align-self: start; width: 100%; }
+.means { margin-left: .35em; font-size: 13px; opacity: .85; white-space: nowrap; }
+.protocol summary span { font-weight: 400; font-size: 14.5px; margin-left: .5em; }
+tbody th { font-weight: 400; }
 .protocol th, .config th { width: 1%; font-weight: 400; color: var(--quiet); white-space: nowrap; }
 .protocol tr:last-child > *, tbody tr:last-child > * { border-bottom: 0; }
 .protocol td:last-child { padding-right: 0; overflow-wrap: anywhere; }
 .config th { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: 13px; }
 .scroll { overflow-x: auto; }
-.figures { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; justify-content: center; }
-section > .figures { margin-top: 24px; }
-figure { margin: 0; padding: 6px; background: #fff; border-radius: 14px; box-shadow: var(--shadow);
-  filter: var(--dim); overflow: hidden; }
-figure.wide { flex: 1 1 100%; }
-figure.narrow { flex: 0 1 calc(50% - 12px); min-width: 300px; }
-img { display: block; width: 100%; height: auto; }
-figcaption { padding: 0 18px 14px; color: #59636e; font-size: 14.5px; }
-.echo { display: none; }
+.scroll + details { margin-top: 18px; }
+.figures { display: grid; grid-template-columns: minmax(0, 1fr); gap: 24px; }
+section > .figures, .scroll + .figures { margin-top: 24px; }
+figure { margin: 0; background: var(--card); border-radius: 14px; box-shadow: var(--shadow); overflow: hidden; }
+figure.narrow { display: grid; grid-template-columns: minmax(0, 560px) minmax(0, 1fr); align-items: center; }
+.art { padding: 8px; overflow-x: auto; }
+.raster .art { background: #fff; filter: var(--dim); }
+.art img, .art svg { display: block; width: 100%; height: auto; }
+.art svg { stroke-linejoin: round; stroke-linecap: butt; }
+.parts { display: none; }
+figcaption { padding: 2px 24px 20px; color: var(--quiet); font-size: 15px; max-width: 62em; }
+figcaption b { color: var(--ink); font-weight: 600; }
+.narrow figcaption { padding: 20px 28px; }
+.ask { margin: 0; padding: 0; list-style: none; display: grid; gap: 4px 24px;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); }
+.ask pre { margin: 4px 0 12px; padding: 10px 16px; }
 pre, details { background: var(--card); border-radius: 12px; box-shadow: var(--shadow); padding: 16px 20px;
   margin: 0 0 16px; }
 pre { overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere;
@@ -68,15 +81,20 @@ details[open] summary { margin-bottom: 12px; }
   main { padding: 32px 16px 48px; }
   h1 { font-size: 30px; }
   .lead { font-size: 17px; }
-  .results { grid-template-columns: minmax(0, 1fr); gap: 28px; padding: 22px 20px; }
-  figure.narrow { flex: 1 1 100%; }
+  .results { padding: 22px 20px; }
+  figure.narrow { grid-template-columns: minmax(0, 1fr); }
+  .narrow figcaption { padding: 2px 18px 16px; }
+  figcaption { padding: 2px 18px 16px; }
+  /* Charts stand below each other; pictures in rows keep a size that can be read, and are moved sideways. */
+  /* Not display: none, under which what is drawn again from it loses its clipping. */
+  .parted .whole { position: absolute; width: 0; height: 0; overflow: hidden; }
+  .parts { display: grid; gap: 12px; }
+  .wide:not(.parted) .art > svg, .wide:not(.parted) .art > img { width: 760px; max-width: none; }
 }
 @media screen and (max-width: 560px) {
   .large b { font-size: 40px; }
-  .wide .echo { display: block; }
-}
-@media screen and (max-width: 430px) {
-  .echo { display: block; }
+  nav ul { gap: 4px 16px; }
+  dd { white-space: normal; }
 }
 @media print {
   :root { --page: #fff; --card: #fff; --ink: #000; --quiet: #444; --rule: #bbb; --accent: #000;
@@ -84,12 +102,12 @@ details[open] summary { margin-bottom: 12px; }
   body { font-size: 10.5pt; }
   main { max-width: none; padding: 0; }
   header, section { margin-bottom: 20pt; }
-  .results { grid-template-columns: minmax(0, 1.3fr) minmax(0, 1fr); gap: 20pt; padding: 14pt; }
+  nav { display: none; }
+  .results { padding: 14pt; }
   .tiles.large { grid-template-columns: repeat(auto-fit, minmax(130pt, 1fr)); gap: 12pt; }
   .large b { font-size: 28pt; }
   table { font-size: 9pt; }
   figure { padding: 0; }
-  figure.narrow { flex: 0 1 calc(50% - 12px); min-width: 0; }
   .results, pre, details { border: 1px solid var(--rule); }
   figure, .results, tr, pre { break-inside: avoid; }
   h2 { break-after: avoid; }

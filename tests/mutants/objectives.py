@@ -1,0 +1,171 @@
+"""Faults in losses and in the steps that descend them."""
+
+from mutants.fault import Fault
+
+DISCRETE = "distributions/test_discrete.py"
+TRAINING = "training/test_training.py"
+LOSSES = "losses/test_losses.py"
+
+FAULTS = [
+    Fault(
+        "the batch summed in a loss",
+        "losses/base.py",
+        "return -jnp.mean(values)",
+        "return -jnp.sum(values)",
+        "training/test_step.py::test_the_loss_is_minus_the_mean_of_the_bounds_of_the_examples",
+    ),
+    Fault(
+        "the bounds of encoder and decoder swapped",
+        "losses/base.py",
+        "bound, tighter = for_decoder(of_decoder), for_encoder(of_encoder)",
+        "bound, tighter = for_encoder(of_decoder), for_decoder(of_encoder)",
+        f"{LOSSES}::test_two_bounds_for_two_networks",
+    ),
+    Fault(
+        "the decoder's draws with a gradient to the encoder",
+        "losses/base.py",
+        'params | {"encoder": fixed["encoder"]}',
+        "params",
+        f"{LOSSES}::test_two_bounds_for_two_networks",
+    ),
+    Fault(
+        "the smaller for the larger in free bits",
+        "losses/prices.py",
+        "jnp.sum(jnp.maximum(kl, nats))",
+        "jnp.sum(jnp.minimum(kl, nats))",
+        f"{LOSSES}::test_prices_of_several_groups",
+    ),
+    Fault(
+        "free bits of all groups together",
+        "losses/prices.py",
+        "jnp.sum(jnp.maximum(kl, nats))",
+        "jnp.maximum(jnp.sum(kl), nats)",
+        f"{LOSSES}::test_prices_of_several_groups",
+    ),
+    Fault(
+        "no gradient through a price",
+        "losses/prices.py",
+        "slope * (kl - jax.lax.stop_gradient(kl))",
+        "slope * (kl - kl)",
+        f"{LOSSES}::test_a_capacity_pulls_the_divergence_to_its_target",
+    ),
+    Fault(
+        "a capacity's distance without its sign taken off",
+        "losses/prices.py",
+        "gamma * jnp.abs(jnp.sum(kl) - target(step))",
+        "gamma * (jnp.sum(kl) - target(step))",
+        f"{LOSSES}::test_prices_of_several_groups",
+    ),
+    Fault(
+        "the cycle's rise as long as its period",
+        "losses/schedules.py",
+        "jnp.mod(step, period) / (rising * period)",
+        "jnp.mod(step, period) / period",
+        f"{LOSSES}::test_a_cycle_rises_stays_and_begins_again",
+    ),
+    Fault(
+        "the bound follows its own baseline",
+        "losses/baseline.py",
+        "surprise = jax.lax.stop_gradient(weighed) - expected",
+        "surprise = weighed - expected",
+        f"{DISCRETE}::test_the_learned_baseline_leaves_the_gradient_alone_and_learns_the_bound",
+    ),
+    Fault(
+        "the baseline runs away from the bound",
+        "losses/baseline.py",
+        "* path - jnp.square(surprise), metrics",
+        "* path + jnp.square(surprise), metrics",
+        f"{DISCRETE}::test_the_learned_baseline_leaves_the_gradient_alone_and_learns_the_bound",
+    ),
+    Fault(
+        "the encoder's wake phase forgotten",
+        "losses/wake_sleep.py",
+        "return _of_decoder(terms) + _pull(terms)",
+        "return _of_decoder(terms)",
+        f"{DISCRETE}::test_the_wake_phases_are_their_enumerated_gradients",
+    ),
+    Fault(
+        "the encoder left in the decoder's wake phase",
+        "losses/wake_sleep.py",
+        "return log_mean_exp(log_weights(terms)) + _pull(terms)",
+        "return log_mean_exp(log_weights(terms))",
+        f"{DISCRETE}::test_the_wake_phases_are_their_enumerated_gradients",
+    ),
+    Fault(
+        "a dream with a gradient to its dreamer",
+        "losses/wake_sleep.py",
+        "z, x = jax.lax.stop_gradient((z, x))",
+        "z, x = (z, x)",
+        f"{LOSSES}::test_a_dream_teaches_the_encoder_alone",
+    ),
+    Fault(
+        "free bits of each device's part alone",
+        "losses/prices.py",
+        "jax.lax.stop_gradient(shared.average(kl))",
+        "jax.lax.stop_gradient(kl)",
+        "training/test_parallel.py::test_free_bits_look_at_the_mean_over_all_devices",
+    ),
+    Fault(
+        "one key for all examples of a step",
+        "training/step.py",
+        "jax.random.split(key_loss, batch_size)",
+        "jax.random.split(key_loss, 1)[jnp.zeros(batch_size, int)]",
+        f"{TRAINING}::test_every_step_and_every_example_has_a_key_of_its_own",
+    ),
+    Fault(
+        "one key for all steps",
+        "training/step.py",
+        "jax.random.fold_in(key_steps, state.step)",
+        "jax.random.fold_in(key_steps, 0)",
+        f"{TRAINING}::test_every_step_and_every_example_has_a_key_of_its_own",
+    ),
+    Fault(
+        "the same order in every epoch",
+        "training/step.py",
+        "jax.random.fold_in(key_order, epoch)",
+        "jax.random.fold_in(key_order, 0 * epoch)",
+        f"{TRAINING}::test_each_example_is_visited_at_most_once_an_epoch_and_every_epoch_has_its_order",
+    ),
+    Fault(
+        "the parts of a batch summed, not averaged",
+        "training/step.py",
+        "jax.tree.map(lambda leaf: leaf / accumulate, total)",
+        "total",
+        "training/test_batches_in_parts.py::test_a_batch_taken_in_parts_is_the_batch",
+    ),
+    Fault(
+        "the moving average's decay for its rest",
+        "training/step.py",
+        "state.average, 1 - decay)",
+        "state.average, decay)",
+        "training/test_step.py::test_the_moving_average_is_its_formula",
+    ),
+    Fault(
+        "a byte divided by 256",
+        "training/step.py",
+        "stored.astype(jnp.float32) / 255",
+        "stored.astype(jnp.float32) / 256",
+        f"{TRAINING}::test_grey_is_in_the_unit_interval",
+    ),
+    Fault(
+        "the leading entry's updates counted one step too late",
+        "training/lagging.py",
+        "num_encoder_steps * jnp.minimum(state.step + 1, until)",
+        "num_encoder_steps * jnp.minimum(state.step, until)",
+        "training/test_lagging.py::test_every_entry_has_an_adam_of_its_own",
+    ),
+    Fault(
+        "gradients summed over the devices",
+        "training/parallel.py",
+        "jax.lax.pmean(tree, AXIS)",
+        "jax.lax.psum(tree, AXIS)",
+        "training/test_parallel.py::test_the_numbers_do_not_depend_on_the_devices",
+    ),
+    Fault(
+        "every device takes the first part",
+        "training/parallel.py",
+        "index * (len(array) // devices)",
+        "0 * index * (len(array) // devices)",
+        "training/test_parallel.py::test_the_numbers_do_not_depend_on_the_devices",
+    ),
+]
