@@ -1,5 +1,6 @@
 """What training descends."""
 
+from jaxvae.losses.adversary import adversarial
 from jaxvae.losses.aggregate import Aggregate, Code, OfAggregate, OfPosterior, divergence, regularised
 from jaxvae.losses.base import (
     ALONE,
@@ -45,6 +46,7 @@ __all__ = [
     "OfPosterior",
     "OfWholeBatch",
     "Shared",
+    "adversarial",
     "alone",
     "beside_baseline",
     "beside_discriminator",

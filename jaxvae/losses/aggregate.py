@@ -10,6 +10,7 @@ L = -ELBO + E_x[r1(q(z|x))] + r2(q(z)),    q(z) = E_x[q(z|x)]
 | DIP-VAE | none | the distance of a covariance to I: `dip` |
 | InfoVAE | -α KL(q(z|x) ‖ p(z)) | (α + λ - 1) MMD²(q(z), p(z)): `discrepancy` |
 | WAE-MMD | InfoVAE with α = 1: no KL is left | the same |
+| AAE, WAE-GAN | -KL(q(z|x) ‖ p(z)) - w ln D(z), D another player: `adversarial` | none |
 
 The reported "bound" is the ELBO, whatever is added.
 
@@ -36,6 +37,7 @@ class Code(NamedTuple):
     posterior: Distribution  # q(z|x), fields [*latent]
     draw: Array  # [*latent]  z ~ q(z|x)
     kl: Array  # []  KL(q(z|x) || p(z)), nats
+    params: Params = None  # all of them, another player's entry among them
 
 
 class Aggregate(NamedTuple):
@@ -75,7 +77,7 @@ def regularised(
 
     Returns:
         The loss, with the metrics of `negative_bound` and "regulariser", r1 + r2. With an r2 it is a loss of a whole
-        batch. It raises a ValueError where the draws have no path.
+        batch. It raises a ValueError where the draws have no path, or a code is no array.
 
     Example:
         A regulariser of your own, on the fourth moment of the aggregate posterior, which is 3 for a standard Gaussian:
@@ -97,22 +99,24 @@ def regularised(
     Source: Prince, "Understanding Deep Learning" (2023), equation 17.29, with λ1 and λ2 in r1 and r2.
     """
 
-    def of_example(key: Key, params: Params, x: Any) -> tuple[Metrics, Array, Code]:
+    def of_example(key: Key, params: Params, x: Any) -> tuple[Metrics, Array, tuple[Distribution, Array]]:
         terms = draw_terms(model, key, params, x, num_samples=num_samples)
         if terms.score is not None:
             raise ValueError("a price on codes needs draws with a path: give the model draw=pathwise")
         kl = jnp.mean(jnp.sum(terms.kl, axis=-1))
         metrics = {"bound": average(terms), "log_likelihood": jnp.mean(terms.log_likelihood), "kl": kl}
         posterior = model.posterior(params, x)
-        code = Code(posterior, drawn(key, posterior, num_samples), kl)
-        return metrics, jnp.zeros_like(kl) if of_posterior is None else of_posterior(code), code
+        draw = posterior.sample(jax.random.split(key, num_samples)[0])
+        code = Code(posterior, draw if of_aggregate is None else checked(draw), kl, params)
+        own = jnp.zeros_like(kl) if of_posterior is None else of_posterior(code)
+        return metrics, own, (posterior, code.draw)
 
     def loss(keys: Key, params: Params, extra: Any, xs: Any, step: Array) -> tuple[Array, tuple[Any, Metrics]]:
         metrics, own, codes = jax.vmap(of_example, (0, None, 0))(keys, params, xs)
         metrics, price = jax.tree.map(jnp.mean, metrics), jnp.mean(own)
         if of_aggregate is not None:
             key = jax.random.fold_in(shared.rows(keys)[0], SHARED_DRAWS)
-            posteriors, draws = shared.rows((codes.posterior, codes.draw))
+            posteriors, draws = shared.rows(codes)
             price = price + of_aggregate(Aggregate(posteriors, draws, model.prior(params), params, key, step))
         return price - metrics["bound"], (extra, metrics | {"regulariser": price})
 
@@ -129,8 +133,31 @@ def drawn(key: Key, posterior: Distribution, num_samples: int = 1) -> Array:
 
     Returns:
         [*latent].
+
+    Raises:
+        ValueError: a code of this model is no array.
     """
-    return posterior.sample(jax.random.split(key, num_samples)[0])
+    return checked(posterior.sample(jax.random.split(key, num_samples)[0]))
+
+
+def checked(code: Any) -> Array:
+    """A code, where it is one array.
+
+    Args:
+        code: of any model.
+
+    Returns:
+        The code.
+
+    Raises:
+        ValueError: it is something else, a code with its condition say.
+    """
+    if not isinstance(code, jax.Array):
+        raise ValueError(
+            f"a price on codes needs codes that are one array, and those of this model are {type(code).__name__}: "
+            "leave out the price, or take a model with one latent variable"
+        )
+    return code
 
 
 def divergence(weight: float) -> OfPosterior:

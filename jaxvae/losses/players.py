@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvae.distributions import softplus
-from jaxvae.losses.aggregate import SHARED_DRAWS, drawn, regularised
+from jaxvae.losses.aggregate import SHARED_DRAWS, checked, drawn, regularised
 from jaxvae.losses.base import ALONE, Loss, Metrics, OfWholeBatch, Shared
 from jaxvae.losses.correlation import density_ratio
 from jaxvae.model import VAE
@@ -160,7 +160,7 @@ def beside_discriminator(model: VAE, discriminator: Network) -> VAE:
         The model with another `init`, which adds the entry "discriminator".
 
     Raises:
-        ValueError: when params are made, and the model has such an entry already.
+        ValueError: when params are made, and the model has such an entry already, or its codes are no arrays.
     """
 
     def init(key: Key, x: Any) -> Params:
@@ -170,7 +170,7 @@ def beside_discriminator(model: VAE, discriminator: Network) -> VAE:
             raise ValueError(
                 'the params of this model have an entry "discriminator" of their own; give it another name'
             )
-        z = model.posterior(params, x).expectation()
+        z = checked(model.posterior(params, x).expectation())
         return params | {"discriminator": discriminator.init(key_discriminator, z)}
 
     return model._replace(init=init)

@@ -15,7 +15,7 @@ from jaxvae.run import RunError
 from jaxvae.run.choice import EVERYDAY, AtLeast
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.figures.images import View
-from jaxvae.run.options import estimators, likelihoods, objective
+from jaxvae.run.options import estimators, likelihoods, objective, prices
 from jaxvae.run.options import networks as pairs
 from jaxvae.run.options.images import (
     ImageSettings,
@@ -53,6 +53,9 @@ class Model:
 class Objective(objective.Objective):
     """What training ascends."""
 
+    price: prices.DivergencePrice | prices.Distortion = field(default_factory=prices.Weight)
+    """What the latent part costs in the loss: beta, a warm-up, free bits, a capacity; or the least that it can at a
+    given distortion."""
     estimator: AnyEstimator = field(default_factory=estimators.Pathwise)
     """The gradient estimator."""
 

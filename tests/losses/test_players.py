@@ -8,6 +8,7 @@ import pytest
 
 from jaxvae import losses
 from jaxvae.bounds import average
+from jaxvae.distributions import Delta
 from jaxvae.losses import beside_discriminator, factor, optimizer_of_players, players
 from jaxvae.models import linear
 from jaxvae.networks import mlp
@@ -101,3 +102,10 @@ def test_a_game_of_a_whole_batch_is_not_taken_in_parts():
     loss = factor(MODEL, DISCRIMINATOR, weight=1.0)
     with pytest.raises(ValueError, match="looks at the aggregate posterior over the whole batch"):
         make_step(loss, optax.sgd(0.1), accumulate=2)
+
+
+def test_codes_that_are_no_array_have_no_discriminator():
+    """A conditional model's code comes with its condition."""
+    model = MODEL._replace(posterior=lambda params, x: Delta((jnp.zeros(2), jnp.ones(1))))
+    with pytest.raises(ValueError, match="needs codes that are one array, and those of this model are tuple"):
+        beside_discriminator(model, DISCRIMINATOR).init(jax.random.key(0), jnp.zeros(3))

@@ -48,6 +48,7 @@ RUNS = {
     "capacity": (model(3, posteriors.Iaf(hidden=8)), Objective(price=prices.Capacity(nats=5.0))),
     "total-correlation": (model(3, posteriors.Normal()), Objective(price=prices.TotalCorrelation())),
     "factor": (model(3, posteriors.Iaf(hidden=8)), Objective(price=prices.Factor(width=8, depth=2))),
+    "adversary": (model(3, posteriors.Normal()), Objective(price=prices.Adversary(width=8, depth=2))),
     "dip": (model(3, posteriors.Normal()), Objective(price=prices.Dip(version="i"))),
     "mmd": (model(3, posteriors.Full(), prior=VAMP), Objective(price=prices.Mmd(alpha=0.5))),
     "distortion": (model(3, posteriors.Normal()), Objective(price=prices.Distortion(nats=25.0))),

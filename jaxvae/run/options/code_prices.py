@@ -66,17 +66,14 @@ class TotalCorrelation(OwnLoss):
 
 
 @dataclass(frozen=True)
-class Factor(OwnLoss):
-    """A weight for the dependence of the latents, by a discriminator with an optimizer of its own (FactorVAE)."""
+class WithDiscriminator(OwnLoss):
+    """A price that a discriminator of codes tells, with an optimizer of its own."""
 
     needs: ClassVar = CODES
-    looks_at: ClassVar = "the aggregate posterior"
-    gamma: Annotated[float, AtLeast(0)] = 10.0
-    """The weight of the total correlation."""
     width: Annotated[int, AtLeast(1)] = 1000
-    """Units of each hidden layer of the discriminator; its authors take 1000."""
+    """Units of each hidden layer of the discriminator."""
     depth: Annotated[int, AtLeast(1)] = 6
-    """Its hidden layers; its authors take 6."""
+    """Its hidden layers."""
     lr: Annotated[float, Above(0)] = 1e-4
     """The learning rate of its Adam."""
     beta1: Annotated[float, Between(0, 1)] = 0.5
@@ -99,9 +96,42 @@ class Factor(OwnLoss):
         own = optax.adam(self.lr, b1=self.beta1, b2=self.beta2)
         return losses.optimizer_of_players({"discriminator": own}, rest=configured)
 
+
+@dataclass(frozen=True)
+class Factor(WithDiscriminator):
+    """A weight for the dependence of the latents, by a discriminator with an optimizer of its own (FactorVAE)."""
+
+    looks_at: ClassVar = "the aggregate posterior"
+    gamma: Annotated[float, AtLeast(0)] = 10.0
+    """The weight of the total correlation."""
+
     def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
         """Of both players."""
         return losses.factor(model, self.discriminator, weight=self.gamma, num_samples=num_samples, shared=plan.shared)
+
+
+@dataclass(frozen=True)
+class Adversary(WithDiscriminator):
+    """A discriminator that tells codes from draws of the prior, in place of the divergence (AAE, WAE-GAN)."""
+
+    width: Annotated[int, AtLeast(1)] = 512
+    """Units of each hidden layer of the discriminator."""
+    depth: Annotated[int, AtLeast(1)] = 4
+    """Its hidden layers."""
+    lr: Annotated[float, Above(0)] = 5e-4
+    """The learning rate of its Adam."""
+    beta2: Annotated[float, Between(0, 1)] = 0.999
+    """The decay of its Adam's mean of squared gradients."""
+    weight: Annotated[float, AtLeast(0)] = 10.0
+    """Of passing for a draw of the prior."""
+    alpha: Annotated[float, Within(0, 1)] = 1.0
+    """The share of the divergence that is taken out of the loss."""
+
+    def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
+        """Of both players."""
+        return losses.adversarial(
+            model, self.discriminator, weight=self.weight, alpha=self.alpha, num_samples=num_samples
+        )
 
 
 @dataclass(frozen=True)
