@@ -1,13 +1,14 @@
 """Pictures of a table and its model: each column beside that of new rows, the codes, and cells that were filled in."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from jaxvae.run.data.own_tables import OwnTable
+from jaxvae.run.data.own_tables import OwnTable, said
 from jaxvae.run.data.schema import BLOCKS, CLASS, NUMBER, Schema, columns_of
 from jaxvae.run.figures.page import GREY, MARGIN, NARROW, WIDE, number_ticks, page
 from jaxvae.run.figures.panels import LINES
@@ -113,11 +114,15 @@ def imputed(
                 axes.scatter(spots[:, 0], spots[:, 1], s=area, color=LINES[0], alpha=0.6, linewidths=0)
                 axes.set_xlim(-0.6, len(level) - 0.4)
                 axes.set_ylim(-0.6, len(level) - 0.4)
+                if len(level) <= BARS:
+                    axes.set_xticks(range(len(level)), _named(column.levels))
+                    axes.set_yticks(range(len(level)), _named(column.levels))
             else:
                 axes.scatter(true.astype(float), found.astype(float), s=9, color=LINES[0], alpha=0.6, linewidths=0)
             low, high = axes.get_xlim()
             axes.plot([low, high], [low, high], color=GREY, lw=0.8, ls="--")
-            axes.locator_params(nbins=4, integer=column.kind != NUMBER)
+            if column.kind != CLASS:
+                axes.locator_params(nbins=4, integer=column.kind != NUMBER)
 
 
 def _panel(place: Any, index: int, name: str) -> Axes:
@@ -127,6 +132,10 @@ def _panel(place: Any, index: int, name: str) -> Axes:
     axes.set_title(name if len(name) <= 26 else name[:25] + "…", loc="left", fontsize=8.5)
     axes.tick_params(colors=GREY, labelsize=7)
     return axes
+
+
+def _named(levels: Sequence[Any]) -> list[str]:
+    return [said(level, "point")[:8] for level in levels]
 
 
 def _curves(axes: Axes, given: np.ndarray, new: np.ndarray) -> None:
@@ -149,6 +158,6 @@ def _bars(axes: Axes, levels: tuple[Any, ...], given: np.ndarray, new: np.ndarra
     axes.bar(places, counts[shown] / max(1, len(given)), 0.8, color=LINES[0], alpha=0.35)
     drawn = np.array([np.sum(new == levels[number]) for number in shown]) / max(1, len(new))
     axes.bar(places, drawn, 0.8, fill=False, edgecolor=LINES[1], lw=1.3)
-    axes.set_xticks(places, [str(levels[number])[:8] for number in shown])
+    axes.set_xticks(places, _named([levels[number] for number in shown]))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
