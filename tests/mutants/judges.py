@@ -26,7 +26,7 @@ FAULTS = [
         "evaluation/annealed.py",
         "(1 - beta) * f_0.log_prob(z) + beta * log_joint(z)",
         "f_0.log_prob(z) + beta * log_joint(z)",
-        f"{ANNEALED}::test_the_mean_weight_of_a_forward_chain_is_the_probability[from_prior]",
+        f"{ANNEALED}::test_the_mean_weight_of_a_forward_chain_is_the_probability",
     ),
     Fault(
         "the reverse chains walk forwards",
