@@ -33,14 +33,14 @@ FAULTS = [
         "evaluation/annealed.py",
         "(path[:-1], path[1:], step_size, keys), reverse=True)",
         "(path[:-1], path[1:], step_size, keys))",
-        f"{ANNEALED}::test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability[from_prior]",
+        f"{ANNEALED}::test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability",
     ),
     Fault(
         "the mean of a reverse chain's weights, not of their inverses",
         "evaluation/annealed.py",
         "return -_log_mean_exp(-jax.vmap(log_weight)",
         "return _log_mean_exp(jax.vmap(log_weight)",
-        f"{ANNEALED}::test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability[from_prior]",
+        f"{ANNEALED}::test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability",
     ),
     Fault(
         "ln N dropped from the aggregate posterior",
