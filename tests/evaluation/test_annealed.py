@@ -33,27 +33,27 @@ def exact_draws(num):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", [from_prior, from_posterior])
-def test_the_mean_weight_of_a_forward_chain_is_the_probability(start):
-    """Exact for any path: here one of three moves, far from converged."""
+@pytest.mark.parametrize(("start", "num_temperatures"), [(from_prior, 3), (from_posterior, 10)])
+def test_the_mean_weight_of_a_forward_chain_is_the_probability(start, num_temperatures):
+    """Exact for any path, far from converged; the longer one would show chains that walk along another path."""
     run = jax.jit(partial(annealed_log_likelihood, MODEL, num_chains=10_000, num_leapfrog=3, start=start))
-    annealed = run(jax.random.key(0), LINEAR, EXAMPLE, path=sigmoid_path(3))
+    annealed = run(jax.random.key(0), LINEAR, EXAMPLE, path=sigmoid_path(num_temperatures))
     log_weights = np.asarray(annealed.log_weights, np.float64) - float(linear.log_marginal(LINEAR, EXAMPLE))
-    assert log_weights.std() > 0.1
+    assert log_weights.std() > 0.05
     assert_mean(np.exp(log_weights), 1.0)
     np.testing.assert_allclose(annealed.log_likelihood, diagnose(annealed.log_weights).log_likelihood, rtol=1e-6)
 
 
-@pytest.mark.parametrize("start", [from_prior, from_posterior])
 @pytest.mark.slow
-def test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability(start):
-    path = sigmoid_path(10)
+@pytest.mark.parametrize(("start", "num_temperatures"), [(from_prior, 10), (from_posterior, 3)])
+def test_the_mean_inverse_weight_of_a_reverse_chain_is_the_inverse_probability(start, num_temperatures):
+    path = sigmoid_path(num_temperatures)
     run = partial(reverse_annealed, MODEL, num_chains=2, num_leapfrog=3, start=start, path=path)
-    zs, step_size = exact_draws(5000), jnp.full(10, 0.9)
+    zs, step_size = exact_draws(20_000), jnp.full(num_temperatures, 0.9)
     keys = jax.random.split(jax.random.key(0), len(zs))
     values = jax.jit(jax.vmap(lambda key, z: run(key, LINEAR, EXAMPLE, z, step_size=step_size)))(keys, zs)
     log_ratio = float(linear.log_marginal(LINEAR, EXAMPLE)) - np.asarray(values, np.float64)
-    assert log_ratio.std() > 0.1
+    assert log_ratio.std() > 0.05
     assert_mean(np.exp(log_ratio), 1.0)
 
 

@@ -69,7 +69,7 @@ FAULTS = [
         DISTRIBUTIONS,
     ),
     Fault(
-        "KL(p || q) for KL(q || p)",
+        "the two Gaussians of a divergence swapped",
         "distributions/divergence.py",
         "lambda: _kl_normal(q, p)",
         "lambda: _kl_normal(p, q)",

@@ -28,7 +28,7 @@ FAULTS = [
         "models/test_model.py::test_parts_are_initialised_from_independent_keys",
     ),
     Fault(
-        "KL(p || q) in the ladder",
+        "the two densities of a divergence swapped in the ladder",
         "models/ladder.py",
         "divergences.append(kl(q, p, z))",
         "divergences.append(kl(p, q, z))",
