@@ -20,6 +20,7 @@ LONGEST = (
     "test_latent_questions.py",
     "test_parallel.py",
     "test_scikit.py",
+    "test_share.py",
     "test_endurance.py",
     "test_recipes.py",
     "test_fit.py",

@@ -16,6 +16,7 @@ UNSAFE = re.compile(
     r"<\s*(script|foreignObject|style|iframe)|\son\w+\s*=|javascript:|(href|src)\s*=\s*\"(?!#|data:image/png)", re.I
 )
 
+STRIP = 0.7  # of the width: rows of pictures, which keep a size that can be read on a phone, and are moved sideways
 WIDEST_NARROW = 1000  # pixels: beside a narrower figure there is room for its words
 
 
@@ -71,5 +72,6 @@ def _vector(file: Path, alt: str, parts: list[list[float]], aspect: float) -> st
     pieces = ""
     for left, top, across, down in parts:
         box = f"{left * wide:.1f} {top * high:.1f} {across * wide:.1f} {down * high:.1f}"
-        pieces += f'<svg viewBox="{box}" aria-hidden="true"><use href="#{DRAWN}{escape(file.stem)}"/></svg>'
+        kind = ' class="strip"' if across > STRIP else ""
+        pieces += f'<svg{kind} viewBox="{box}" aria-hidden="true"><use href="#{DRAWN}{escape(file.stem)}"/></svg>'
     return whole + (f'<div class="parts">{pieces}</div>' if pieces else "")

@@ -88,7 +88,8 @@ details[open] summary { margin-bottom: 12px; }
   /* Charts stand below each other; pictures in rows keep a size that can be read, and are moved sideways. */
   /* Not display: none, under which what is drawn again from it loses its clipping. */
   .parted .whole { position: absolute; width: 0; height: 0; overflow: hidden; }
-  .parts { display: grid; gap: 12px; }
+  .parts { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; }
+  .art .strip { width: 760px; }
   .wide:not(.parted) .art > svg, .wide:not(.parted) .art > img { width: 760px; max-width: none; }
 }
 @media screen and (max-width: 560px) {
