@@ -28,7 +28,7 @@ from jaxvae.run.settings import Evaluation, Optimizer
 FIRST = plain.Model(networks.Small(width=500, depth=2), latent=50, mean_bias=True)
 SECOND = few_labels.Model(width=100, latent=5, alpha=0.5, together=True)
 FIRST_RATE = Optimizer(lr=1e-3, schedule="cosine", warmup_steps=500)
-# M1's second moments are zero when it is let go: with a short memory its first steps are not long.
+# Adam's mean of M1's squared gradients is zero until M1 is let go: with a short memory the first steps stay short.
 RATE = Optimizer(lr=2e-3, schedule="cosine", warmup_steps=300, clip=200.0, beta2=0.99)
 
 
