@@ -4,6 +4,7 @@ A loss may weigh, cap or anneal the terms; the "bound" among its metrics never i
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -47,7 +48,8 @@ class Loss(Protocol):
         ...
 
 
-class OfWholeBatch(NamedTuple):
+@dataclass(frozen=True)
+class OfWholeBatch:
     """A loss that is no mean of what each example loses by itself: of parts of a batch it makes other numbers.
 
     It is the loss, and says so: `jaxvae.training.make_step` refuses to take a batch in parts for it. A loss of your own

@@ -30,19 +30,16 @@ def test_the_params_of_players_are_those_of_two_separate_optimisers():
     """Five steps by hand: each player its own gradient, clipping and Adam, both at the params before the step."""
     model = beside_discriminator(MODEL, DISCRIMINATOR)
     xs = jax.random.normal(jax.random.key(0), (BATCH, 3))
-    params = model.init(jax.random.key(1), xs[0])
+    params = jax.jit(model.init)(jax.random.key(1), xs[0])
     loss = factor(model, DISCRIMINATOR, weight=3.0)
     together = optimizer_of_players({"discriminator": of_discriminator()}, rest=of_model())
     state, step = start(params, together), make_step(loss, together)
 
     def codes(keys, params):
-        drawn = [
-            model.posterior(params, x).sample(jax.random.split(key, 1)[0]) for x, key in zip(xs, keys, strict=True)
-        ]
-        return jnp.stack(drawn)
+        return jax.vmap(lambda key, x: model.posterior(params, x).sample(jax.random.split(key, 1)[0]))(keys, xs)
 
     def logits(of, zs):
-        return jnp.stack([DISCRIMINATOR.apply(of, z)["logit"] for z in zs])
+        return jax.vmap(lambda z: DISCRIMINATOR.apply(of, z)["logit"])(zs)
 
     def paid(rest, fixed, keys):
         of_bound = losses.negative_bound(model, average)(keys, rest, (), xs, jnp.array(0))[0]
@@ -81,10 +78,11 @@ def test_the_params_of_players_are_those_of_two_separate_optimisers():
 def test_a_discriminator_that_knows_nothing_costs_the_model_nothing():
     model = beside_discriminator(MODEL, DISCRIMINATOR)
     xs = jax.random.normal(jax.random.key(0), (BATCH, 3))
-    params = model.init(jax.random.key(1), xs[0])
+    params = jax.jit(model.init)(jax.random.key(1), xs[0])
     params["discriminator"] = jax.tree.map(jnp.zeros_like, params["discriminator"])
     keys = jax.random.split(jax.random.key(2), BATCH)
-    value, (_, metrics) = factor(model, DISCRIMINATOR, weight=35.0)(keys, params, (), xs, jnp.array(0))
+    game = factor(model, DISCRIMINATOR, weight=35.0)
+    value, (_, metrics) = jax.jit(game)(keys, params, (), xs, jnp.array(0))
     np.testing.assert_allclose(metrics["discriminator_loss"], np.log(2), rtol=1e-6)
     np.testing.assert_allclose(value, -metrics["bound"], rtol=1e-6)
 
