@@ -163,8 +163,11 @@ def written(path: str, field: Field) -> str:
 def means(field: Field) -> str:
     """What an option does, its range, and its default."""
     ranges = [in_words(mark) for mark in field.marks if isinstance(mark, RANGES)]
-    default = "required" if field.default is tyro.MISSING else f"default `{of_default(field)}`"
-    return f"{' '.join(field.text.split())} *{', '.join([*ranges, default])}*"
+    if field.default is tyro.MISSING:
+        ranges.append("required")
+    elif field.default is not None:  # where it is None the text says what that means
+        ranges.append(f"default `{of_default(field)}`")
+    return " ".join(field.text.split()) + (f" *{', '.join(ranges)}*" if ranges else "")
 
 
 def of_default(field: Field) -> str:
