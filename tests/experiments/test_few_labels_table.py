@@ -40,6 +40,7 @@ def differs(one, other):
     return any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
+@pytest.mark.slow
 def test_m1_is_trained_on_with_m2_and_its_accuracy_is_in_the_table(tmp_path):
     assert main(options(tmp_path / "both", num_seeds=2)) is None
     result = json.loads((tmp_path / "both" / "result.json").read_text())
@@ -64,6 +65,7 @@ def test_m1_that_is_held_to_the_end_stays_as_it_was(tmp_path):
     assert not differs(both["first"], first)
 
 
+@pytest.mark.slow
 def test_m2_of_codes_and_m2_of_pixels(tmp_path):
     place = options(tmp_path / "codes", epochs=1, first_epochs=1)
     assert main(replace(place, second=replace(place.second, together=False, least=0.0))) is None

@@ -58,6 +58,7 @@ def test_the_files_hold_the_models_that_were_trained(tmp_path, monkeypatch, caps
     assert "SHA-256" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_export_that_is_not_the_run_is_refused(tmp_path):
     from small_runs import commanded
 
