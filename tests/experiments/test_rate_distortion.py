@@ -109,6 +109,7 @@ def test_a_model_of_the_grid_is_the_model_that_the_training_command_trains(resul
     assert abs(other["test_rate_of_each_seed"][1] / alone.rate[0, 0] - 1) > 0.1
 
 
+@pytest.mark.slow
 def test_one_program_trains_every_beta_which_is_no_constant_of_it(monkeypatch):
     settings = settings_of(Options(num_seeds=2, epochs=1, model=Model(latent=2)))
     dataset = KIND.data(settings)

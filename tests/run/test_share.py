@@ -142,6 +142,7 @@ def told(model, params, xs):
         return found, ()
 
 
+@pytest.mark.slow
 def test_the_averaged_params_and_a_seed_of_several_are_those_that_were_measured(tmp_path):
     config = plain.Config(
         model=SMALL.model, num_seeds=2, seed=5, optimizer=plain.Config().optimizer.__class__(average=0.9)
