@@ -25,6 +25,8 @@ LABELS = {
     "test_imputation_accuracy": "share of classes that are right",
 }
 
+KINDS = ("table",)  # of runs that it is about
+
 
 @dataclass(frozen=True)
 class Options:
@@ -56,7 +58,7 @@ def main(options: Options) -> None:
     at_least(0, seed=options.seed, draws=options.draws)
     if not 0 < options.share < 1:
         raise RunError(f"--share {options.share} must lie between 0 and 1")
-    run, dataset = open_examined(options.run, ("table",))
+    run, dataset = open_examined(options.run, KINDS)
     schema = from_facts(run.about.facts["columns"])
     table = table_of(run.config.data, options.file, schema)
     place = run.folder / ("tables" if options.file is None else f"tables-{options.file.stem}")

@@ -35,6 +35,8 @@ WORDS = {
     "dci_completeness": "DCI, completeness",
 }
 
+KINDS = ("plain",)  # of runs that it is about
+
 
 @dataclass(frozen=True)
 class Options:
@@ -63,7 +65,7 @@ def main(options: Options) -> None:
     """
     at_least(100, examples=options.examples, votes=options.votes)
     at_least(0, line_examples=options.line_examples, tree_examples=options.tree_examples, seed=options.seed)
-    run, dataset = open_examined(options.run, needs=REALS)
+    run, dataset = open_examined(options.run, KINDS, needs=REALS)
     if dataset.name not in SIDES:
         raise RunError(
             f"{options.run} was trained on {dataset.name}, whose factors are not known: take a run on "

@@ -31,6 +31,8 @@ WORDS = {
     "two_sample_auc": "area under its curve",
 }
 
+KINDS = ("plain",)  # of runs that it is about
+
 
 @dataclass(frozen=True)
 class Options:
@@ -64,7 +66,7 @@ def main(options: Options) -> None:
     at_least(1, two_sample_epochs=options.two_sample_epochs, batch_size=options.batch_size)
     at_least(max(8, options.neighbours + 1), num_samples=options.num_samples)
     at_least(0, seed=options.seed)
-    run, dataset = open_examined(options.run)
+    run, dataset = open_examined(options.run, KINDS)
     if dataset.train.labels is None:
         raise RunError(
             f"{dataset.name} has no labels, and the features are those of a classifier of its classes: take a run on "

@@ -114,7 +114,7 @@ def test_draws_of_missing_cells_are_spread_as_the_conditional_gaussian(float64):
 def test_draws_of_one_row_have_noise_of_their_own(float64):
     """Of a single code, two imputations differ by the cells' noise: N(0, 2 s²), with no correlation between cells."""
     model, params = factor_analysis()
-    row = cells(ROW, OBSERVED)
+    row = row_of(ROW, OBSERVED)
 
     def difference(key):
         first, second = multiply_imputed(model, key, params, row, num_samples=1, num_draws=2)["numbers"]

@@ -39,6 +39,7 @@ from jaxvae.distributions import (
 from jaxvae.likelihoods import (
     AutoregressivePixels,
     BetaBinomial,
+    Columns,
     DiscretizedLogisticMixture,
     Multinomial,
     NegativeBinomial,
@@ -129,7 +130,7 @@ DENSITIES = {
     "Perceptual": lambda: Perceptual(of(Normal, WHOLE), lambda x: x, 1.0),
 }
 # of what is no array, or of no density; their parts are in the table
-OF_PARTS = {Chain, Checked, ClassAndCode, Conditioned, ConditionalPrior, DrawnPosterior, Steps, TopDown}
+OF_PARTS = {Chain, Checked, ClassAndCode, Columns, Conditioned, ConditionalPrior, DrawnPosterior, Steps, TopDown}
 
 
 def others(shape):

@@ -67,10 +67,12 @@ def test_an_option_cannot_take_the_place_of_the_runs_protocol(tmp_path):
 
 def protocols(file):
     """The words of the protocols that a question states."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    named = {ast.unparse(node.targets[0]): node.value for node in nodes if isinstance(node, ast.Assign)}
+    for node in nodes:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "section.add":
             (given,) = [word.value for word in node.keywords if word.arg == "protocol"]
-            yield {key.value for key in given.keys}
+            yield {key.value for key in named.get(ast.unparse(given), given).keys}
 
 
 @pytest.mark.parametrize("file", sorted(Path(questions.__path__[0]).glob("[a-z]*.py")), ids=lambda path: path.stem)
