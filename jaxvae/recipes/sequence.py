@@ -23,7 +23,7 @@ from jaxvae.run.data.midi import midi
 from jaxvae.run.figures.page import INK, MARGIN, WIDE, page
 from jaxvae.run.held_out import spread
 from jaxvae.run.measures import of_terms
-from jaxvae.run.options.objective import PathObjective, bound_of, leading_step, loss_of
+from jaxvae.run.options.objective import PathObjective, ascending, objective_said
 from jaxvae.run.options.parts import cast_to
 from jaxvae.run.options.words import said
 from jaxvae.run.recipe import About, Asked, Kind, Measured, Recipe
@@ -133,29 +133,19 @@ def recipe(config: Config, about: About) -> Recipe:
     return Recipe(
         model=model,
         init=lambda key: (model.init(key, blank), ()),
-        loss=lambda plan: loss_of(config.objective, model, plan, accumulate=config.accumulate),
         prepare=prepare,
-        bound=bound_of(config.objective, model),
         measure=partial(measure, model),
         draw=partial(draw, model, settings.length),
         protocol={
             "kind": "sequence",
             "chain": said(settings.chain),
             "latent": settings.latent,
-            "bound": said(config.objective.bound),
-            "k": config.objective.num_samples,
-            "price": said(config.objective.price),
+            **objective_said(config.objective),
             "mean_bias": settings.mean_bias,
             "normalisation": "sum over test sequences / sum of their steps; by_sequence: mean of each sequence's own",
         },
         start=partial(start, settings.mean_bias),
-        step=leading_step(
-            config.objective,
-            batch_size=config.batch_size,
-            accumulate=config.accumulate,
-            average=config.optimizer.average,
-        ),
-        num_samples=config.objective.num_samples,
+        **ascending(config, model),
     )
 
 

@@ -20,9 +20,8 @@ from jaxvae.run.figures import table_pictures
 from jaxvae.run.held_out import prepared
 from jaxvae.run.measures import of_terms
 from jaxvae.run.options import bounds
-from jaxvae.run.options.objective import PathObjective, bound_of, leading_step, loss_of
+from jaxvae.run.options.objective import PathObjective, ascending, objective_said
 from jaxvae.run.options.parts import cast_to
-from jaxvae.run.options.words import said
 from jaxvae.run.recipe import About, Asked, Kind, Measured, Recipe
 from jaxvae.run.settings import Settings, Stored
 from jaxvae.run.table_files import write_answers
@@ -151,9 +150,7 @@ def recipe(config: Config, about: About) -> Recipe:
     return Recipe(
         model=model,
         init=lambda key: (model.init(key, table_rows.blank_of(architecture)), ()),
-        loss=lambda plan: loss_of(config.objective, model, plan, accumulate=config.accumulate),
         prepare=prepare,
-        bound=bound_of(config.objective, model),
         measure=partial(measure, config, schema, model),
         draw=partial(draw, config, schema, model),
         protocol={
@@ -165,17 +162,9 @@ def recipe(config: Config, about: About) -> Recipe:
             "encoder": f"ReLU, {', '.join(map(str, config.model.hidden))}; zeros for missing cells"
             + (" and the mask" if config.model.mask else ""),
             "latent": config.model.latent,
-            "bound": said(config.objective.bound),
-            "k": config.objective.num_samples,
-            "price": said(config.objective.price),
+            **objective_said(config.objective),
         },
-        step=leading_step(
-            config.objective,
-            batch_size=config.batch_size,
-            accumulate=config.accumulate,
-            average=config.optimizer.average,
-        ),
-        num_samples=config.objective.num_samples,
+        **ascending(config, model),
     )
 
 

@@ -20,7 +20,7 @@ from jaxvae.run.measures import of_terms
 from jaxvae.run.options.code_prices import OwnLoss
 from jaxvae.run.options.floors import with_floor
 from jaxvae.run.options.likelihoods import LearnedScale
-from jaxvae.run.options.objective import bound_of, leading_step, loss_of
+from jaxvae.run.options.objective import ascending, objective_said
 from jaxvae.run.options.parts import Parts, cast_to
 from jaxvae.run.options.words import said
 from jaxvae.run.recipe import About, Recipe
@@ -212,17 +212,7 @@ def image_recipe(
         if isinstance(objective.price, OwnLoss):
             model, extra = objective.price.of_model(model), objective.price.extra()
             own["optimizer"] = objective.price.optimizer
-        own |= {
-            "loss": lambda plan: loss_of(objective, model, plan, accumulate=config.accumulate),
-            "bound": bound_of(objective, model),
-            "step": leading_step(
-                objective,
-                batch_size=config.batch_size,
-                accumulate=config.accumulate,
-                average=config.optimizer.average,
-            ),
-            "num_samples": objective.num_samples,
-        }
+        own |= ascending(config, model)
     likelihood = config.model.likelihood
     measure = of_terms(model, as_x, bits=likelihood.pixels == "levels")
     if isinstance(likelihood, LearnedScale):
@@ -252,10 +242,7 @@ def protocol_of(config: Any) -> dict[str, Any]:
     stated |= {name: value for name, value in made_of.items() if value is not None}
     objective = getattr(config, "objective", None)
     if objective is not None:
-        stated |= {"bound": said(objective.bound), "k": objective.num_samples}
-        for name in ("estimator", "price"):
-            if hasattr(objective, name):
-                stated[name] = said(getattr(objective, name))
+        stated |= objective_said(objective)
     for name in ("posterior", "prior", "likelihood", "network"):
         if hasattr(config.model, name):
             stated[name] = said(getattr(config.model, name))

@@ -16,9 +16,9 @@ from jaxvae.run.options.bounds import AnyBound, Elbo, Piwae
 from jaxvae.run.options.code_prices import OwnLoss
 from jaxvae.run.options.estimators import AnyEstimator, Pathwise
 from jaxvae.run.options.prices import AnyPrice, DivergencePrice, Weight
+from jaxvae.run.options.words import said
 from jaxvae.run.recipe import Plan
 from jaxvae.training import Step, make_leading_step
-from jaxvae.types import Array, Key, Params
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,37 @@ class Objective(PathObjective):
     """The gradient estimator."""
 
 
-def loss_of(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
-    """What training descends.
+def ascending(config: Any, model: VAE) -> dict[str, Any]:
+    """How a recipe trains with `--objective`: its loss, bound, step and number of draws.
 
     Args:
-        objective: of a configuration.
+        config: of a run, with the options `objective`, `batch_size`, `accumulate` and `optimizer`.
         model: that the estimator has been made of.
-        plan: of the run.
-        accumulate: the parts of a batch.
 
     Returns:
-        The loss.
+        The fields of a `Recipe` by their names.
+
+    Raises:
+        RunError: the encoder cannot be given such parts of the batch.
+    """
+    objective = config.objective
+    return {
+        "loss": lambda plan: _loss(objective, model, plan, accumulate=config.accumulate),
+        "bound": partial(bounds.bound(objective.bound.reduction()), model, num_samples=objective.num_samples),
+        "step": _leading_step(config),
+        "num_samples": objective.num_samples,
+    }
+
+
+def objective_said(objective: PathObjective) -> dict[str, Any]:
+    """What a protocol says of an objective: words and numbers."""
+    names = [name for name in ("estimator", "price") if hasattr(objective, name)]
+    own = {name: said(getattr(objective, name)) for name in names}
+    return {"bound": said(objective.bound), "k": objective.num_samples} | own
+
+
+def _loss(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int) -> Loss:
+    """What training descends.
 
     Raises:
         RunError: the whole batch, or all draws, have to be at hand, and are not; or the draws make no such groups.
@@ -96,41 +116,17 @@ def loss_of(objective: PathObjective, model: VAE, plan: Plan, *, accumulate: int
     return estimator.loss(model, objective.bound.reduction(), num_samples=k, beta=beta, at_once=objective.remat)
 
 
-def bound_of(objective: PathObjective, model: VAE) -> Callable[[Key, Params, Any], Array]:
-    """The per-example bound that training ascends, without a weight.
-
-    Args:
-        objective: of a configuration.
-        model: of the run.
-
-    Returns:
-        (key, params, x) -> [], in nats.
-    """
-    bound = bounds.bound(objective.bound.reduction())
-    return partial(bound, model, num_samples=objective.num_samples)
-
-
-def leading_step(
-    objective: PathObjective, *, batch_size: int, accumulate: int, average: float | None
-) -> Callable[[Loss, optax.GradientTransformation, Plan], Step] | None:
-    """The step that gives the encoder a lead, where the objective asks for one.
-
-    Args:
-        objective: of a configuration.
-        batch_size: of the run.
-        accumulate: the parts of a batch.
-        average: the decay of the moving average of the params.
-
-    Returns:
-        (loss, optimizer, plan) -> the step; None for the usual one.
+def _leading_step(config: Any) -> Callable[[Loss, optax.GradientTransformation, Plan], Step] | None:
+    """The step that gives the encoder a lead, where the objective asks for one; None for the usual one.
 
     Raises:
         RunError: the encoder cannot be given such parts of the batch.
     """
+    objective, batch_size = config.objective, config.batch_size
     parts = objective.encoder_steps
     if not parts:
         return None
-    if accumulate > 1:
+    if config.accumulate > 1:
         raise RunError(f"--objective.encoder-steps {parts} takes the batch in parts of its own: leave out --accumulate")
     if batch_size % parts:
         raise RunError(
@@ -144,7 +140,7 @@ def leading_step(
             optimizer,
             num_encoder_steps=parts,
             until=objective.encoder_epochs * plan.steps_per_epoch,
-            decay=average,
+            decay=config.optimizer.average,
             shared=plan.shared,
         )
 
