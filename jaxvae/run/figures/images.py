@@ -136,22 +136,6 @@ def reconstruct(model: VAE, params: Params, xs: Array) -> np.ndarray:
     return np.asarray(decode(model, params, _encode(model, params, xs)))
 
 
-def prior_means(model: VAE, key: Key, params: Params, *, num_samples: int) -> np.ndarray:
-    """The decoder's mean at draws from the prior.
-
-    Args:
-        model: of the run.
-        key: for the draws.
-        params: of one seed.
-        num_samples: how many.
-
-    Returns:
-        [num_samples, *event] in [0, 1].
-    """
-    zs = jax.vmap(lambda k: model.prior(params).sample(k))(jax.random.split(key, num_samples))
-    return np.asarray(decode(model, params, zs))
-
-
 def manifold(model: VAE, params: Params, *, side: int) -> np.ndarray:
     """The decoder's mean on a grid of equal steps of a 2-D prior's probability.
 
