@@ -43,6 +43,10 @@ class Mixture:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of [*latent]: [], in nats."""
+        return logsumexp(self.log_joint(value))
+
+    def log_joint(self, value: Array) -> Array:
+        """ln p(c, z) = ln π_c + ln p_c(z) of [*latent] and each component: [C], in nats."""
         match self.components:
             case Normal(mean, log_scale):
                 check_event(self, value, mean.shape[1:])
@@ -50,7 +54,11 @@ class Mixture:
             case _:
                 of_each = jax.vmap(lambda component: component.log_prob(value))(self.components)
         check_event(self, self.logits, of_each.shape, name="logits")
-        return logsumexp(log_softmax(self.logits) + of_each)
+        return log_softmax(self.logits) + of_each
+
+    def log_responsibilities(self, value: Array) -> Array:
+        """Which component [*latent] came from, ln p(c|z): [C], in nats; see `NormalMixture`."""
+        return log_softmax(self.log_joint(value))
 
     def expectation(self) -> Array:
         """The mean, [*latent]."""

@@ -65,10 +65,36 @@ class NormalMixture:
 
     def log_prob(self, value: Array) -> Array:
         """The log density of an event [*event]: [], in nats."""
+        return logsumexp(self.log_joint(value))
+
+    def log_joint(self, value: Array) -> Array:
+        """ln p(c, z) = ln π_c + ln N(z; μ_c, diag σ_c²) of an event [*event] and each component: [C], in nats."""
         check_event(self, value, self.mean.shape[1:])
         check_event(self, self.logits, self.mean.shape[:1], name="logits")
-        of_each = log_densities(value, self.mean, self.log_scale)
-        return logsumexp(log_softmax(self.logits) + of_each)
+        return log_softmax(self.logits) + log_densities(value, self.mean, self.log_scale)
+
+    def log_responsibilities(self, value: Array) -> Array:
+        """Which component an event came from, by Bayes' rule.
+
+        ln γ_c = ln p(c|z) = ln p(c, z) - ln p(z)
+
+        At this γ the bound Σ_c γ_c [ln p(z, c) - ln γ_c] on ln p(z) is ln p(z) itself. That is why VaDE, whose q(c|x)
+        it is, needs no model of its own: it is a VAE with this mixture for its prior.
+
+        Args:
+            value: [*event].
+
+        Returns:
+            [C] nats.
+
+        Example:
+            >>> pair = NormalMixture(jnp.zeros(2), jnp.array([[-2.0], [2.0]]), jnp.zeros((2, 1)))
+            >>> jnp.exp(pair.log_responsibilities(jnp.zeros(1)))
+            Array([0.5, 0.5], dtype=float32)
+
+        Source: Jiang et al., "Variational Deep Embedding" (2017), equation 16.
+        """
+        return log_softmax(self.log_joint(value))
 
     def expectation(self) -> Array:
         """The mean, [*event]."""

@@ -11,6 +11,7 @@ from jaxvae.evaluation.annealed import (
     reverse_annealed,
     sigmoid_path,
 )
+from jaxvae.evaluation.clusters import clustering_accuracy, clusters_by_classes, matching
 from jaxvae.evaluation.decomposition import (
     KLDecomposition,
     KLParts,
@@ -58,6 +59,8 @@ __all__ = [
     "beta_vae_score",
     "bidirectional",
     "binned",
+    "clustering_accuracy",
+    "clusters_by_classes",
     "collapse_sentence",
     "correlations",
     "dci",
@@ -75,6 +78,7 @@ __all__ = [
     "kl_parts",
     "log_likelihood",
     "log_weight_of",
+    "matching",
     "modularity",
     "mutual_information",
     "mutual_information_gap",
