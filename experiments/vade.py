@@ -25,6 +25,7 @@ from experiments.new_folder import new_folder
 from experiments.vade_clusters import accuracy, baselines, clusters_of
 from experiments.vade_figure import draw
 from experiments.vade_start import fitted_prior, mean_codes, pretrained
+from jaxvae.model import VAE
 from jaxvae.recipes import plain
 from jaxvae.run import RunError, keys, launch, refusals
 from jaxvae.run.choice import EVERYDAY, AtLeast, check_ranges, to_dict
@@ -86,15 +87,15 @@ def main(options: Options) -> int | None:
     refusals.check(settings)
     dataset = plain.KIND.data(settings)
     check_data(options, dataset)
-    refusals.recipe_of(plain.KIND, settings, dataset)
+    recipe = refusals.recipe_of(plain.KIND, settings, dataset)
     place, began, busy = new_folder(options.folder), time.monotonic(), time.process_time()
     rows: list[dict[str, Any]] = []
     for seed in range(options.seed, options.seed + options.num_seeds):
         print(f"seed {seed}", flush=True)
-        before, code = trained(options, dataset, place, seed)
+        before, code = trained(options, recipe, dataset, place, seed)
         if code:
             return code
-        rows.append({"seed": seed, "accuracy_of_codes": before} | measured(place / f"vade-{seed}", dataset))
+        rows.append({"seed": seed, "accuracy_of_codes": before} | measured(place / f"vade-{seed}", recipe, dataset))
         print(_told(rows[-1]), flush=True)
     best = max(rows, key=lambda row: row["bound"])
     numbers = {
@@ -107,7 +108,7 @@ def main(options: Options) -> int | None:
     }
     seconds = {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - busy}
     write_result(place / "result.json", numbers | {"protocol": _protocol(options, dataset, place) | seconds})
-    _draw(place, best["seed"], dataset)
+    _draw(place, best["seed"], recipe.model, dataset)
     print(
         f"{dataset.name}: accuracy {numbers['median']:.3f} in the median of {len(rows)} seeds, {best['accuracy']:.3f} "
         f"of seed {best['seed']}, whose bound is the highest"
@@ -187,11 +188,12 @@ def settings_of(options: Options, seed: int) -> plain.Config:
     return plain.Config(**chosen, evaluation=Evaluation(num_samples=0), seed=seed)
 
 
-def trained(options: Options, dataset: Dataset, place: Path, seed: int) -> tuple[float, int]:
+def trained(options: Options, recipe: Recipe, dataset: Dataset, place: Path, seed: int) -> tuple[float, int]:
     """Train one seed: the auto-encoder, the mixture of its codes, and the run that goes on from both.
 
     Args:
         options: of the command line.
+        recipe: of every seed's run.
         dataset: the data.
         place: the folder in which the run's is made.
         seed: of the run.
@@ -200,7 +202,6 @@ def trained(options: Options, dataset: Dataset, place: Path, seed: int) -> tuple
         The accuracy of the mixture before it is trained, and the exit code of the run.
     """
     settings = settings_of(options, seed)
-    recipe = refusals.recipe_of(plain.KIND, settings, dataset)
     first = settings.course()._replace(epochs=options.first_epochs, optimizer=options.first_optimizer.transformation)
     params = pretrained(recipe, first, dataset, show=f"seed {seed}, auto-encoder")
     prior = fitted_prior(
@@ -210,35 +211,36 @@ def trained(options: Options, dataset: Dataset, place: Path, seed: int) -> tuple
         seed=seed,
     )
     params = params | {"prior": prior}
-    before = accuracy(recipe, params, dataset.test)
+    before = accuracy(recipe.model, params, dataset.test)
     print(f"seed {seed}: accuracy {before:.3f} of the mixture of the auto-encoder's codes", flush=True)
 
     def beginning(config: Any, about: About) -> Recipe:
-        return plain.recipe(config, about)._replace(start=lambda fresh, extra, train: (params, extra))
+        return recipe._replace(start=lambda fresh, extra, train: (params, extra))
 
     kind = plain.KIND._replace(recipe=beginning)
     of_run = {item.name: getattr(settings, item.name) for item in fields(settings)}
     return before, launch.run(kind, launch.options_of(kind)(**of_run, runs=place, name=f"vade-{seed}"))
 
 
-def measured(place: Path, dataset: Dataset) -> dict[str, float]:
+def measured(place: Path, recipe: Recipe, dataset: Dataset) -> dict[str, float]:
     """The bound and the accuracy of a run.
 
     Args:
         place: its folder.
+        recipe: of the run.
         dataset: its data.
 
     Returns:
         "bound", in nats, of the images that choose, "test_elbo", "accuracy" of the test images and "train_accuracy".
     """
-    run = opening.open_run(place)
-    held_out = as_seen(run.recipe, dataset.test if dataset.valid is None else dataset.valid)
-    log_likelihood, kl = mean_terms(run.model, keys.of_terms(), run.params, held_out)
+    params = opening.open_run(place).params
+    held_out = as_seen(recipe, dataset.test if dataset.valid is None else dataset.valid)
+    log_likelihood, kl = mean_terms(recipe.model, keys.of_terms(), params, held_out)
     return {
         "bound": float(np.mean(log_likelihood - kl)),
         "test_elbo": json.loads((place / "result.json").read_text())["test_elbo"],
-        "accuracy": accuracy(run.recipe, run.params, dataset.test),
-        "train_accuracy": accuracy(run.recipe, run.params, dataset.train),
+        "accuracy": accuracy(recipe.model, params, dataset.test),
+        "train_accuracy": accuracy(recipe.model, params, dataset.train),
     }
 
 
@@ -249,12 +251,11 @@ def _told(row: dict[str, Any]) -> str:
     ).replace("-", "−")
 
 
-def _draw(place: Path, seed: int, dataset: Dataset) -> None:
+def _draw(place: Path, seed: int, model: VAE, dataset: Dataset) -> None:
     """The picture of the chosen seed."""
-    run = opening.open_run(place / f"vade-{seed}")
-    codes = mean_codes(run.model, run.params, dataset.test)
-    clusters, classes = clusters_of(run.recipe, run.params, codes), np.asarray(dataset.test.labels)
-    draw(place / "vade.png", run.model, run.params, codes, clusters, classes)
+    params = opening.open_run(place / f"vade-{seed}").params
+    codes = mean_codes(model, params, dataset.test)
+    draw(place / "vade.png", model, params, codes, clusters_of(model, params, codes), np.asarray(dataset.test.labels))
 
 
 def _protocol(options: Options, dataset: Dataset, place: Path) -> dict[str, Any]:

@@ -9,46 +9,47 @@ from sklearn.cluster import KMeans
 
 from experiments.vade_start import mean_codes
 from jaxvae.evaluation import clustering_accuracy
+from jaxvae.model import VAE
 from jaxvae.run.data import Dataset, Split
 from jaxvae.run.held_out import spread
-from jaxvae.run.recipe import Recipe
 from jaxvae.types import Array, Params
 
 FITTED = 10_000  # training images that k-means of pixels is fitted to
 
 
-def accuracy(recipe: Recipe, params: Params, split: Split) -> float:
+def accuracy(model: VAE, params: Params, split: Split) -> float:
     """The share of a split that is in the cluster of its class.
 
     Args:
-        recipe: of a run.
-        params: of its model.
+        model: whose prior is a mixture.
+        params: of the model.
         split: with labels.
 
     Returns:
         The accuracy, by `clustering_accuracy`.
     """
     assert split.labels is not None  # `check_data` has asked for them
-    return clustering_accuracy(clusters_of(recipe, params, mean_codes(recipe.model, params, split)), split.labels)
+    return clustering_accuracy(clusters_of(model, params, mean_codes(model, params, split)), split.labels)
 
 
-def clusters_of(recipe: Recipe, params: Params, codes: np.ndarray) -> np.ndarray:
+def clusters_of(model: VAE, params: Params, codes: np.ndarray) -> np.ndarray:
     """The most probable component of each code, argmax_c p(c|z).
 
     Args:
-        recipe: of a run.
-        params: of its model.
+        model: whose prior is a mixture.
+        params: of the model.
         codes: [N, D].
 
     Returns:
         [N] int.
     """
-    prior: Any = recipe.model.prior(params)
+    return np.asarray(_clusters(model, params, codes))
 
-    def cluster(code: Array) -> Array:
-        return prior.log_responsibilities(code).argmax()
 
-    return np.asarray(jax.jit(partial(jax.lax.map, cluster, batch_size=1000))(codes))
+@partial(jax.jit, static_argnums=0)
+def _clusters(model: VAE, params: Params, codes: Array) -> Array:
+    prior: Any = model.prior(params)
+    return jax.vmap(lambda code: prior.log_responsibilities(code).argmax())(codes)
 
 
 def baselines(dataset: Dataset, clusters: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The picture of clusters: what each of them draws, where their codes lie, and which classes are in them."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.decomposition import PCA
 
+from jaxvae.distributions import Normal
 from jaxvae.evaluation import clustering_accuracy, clusters_by_classes, matching
 from jaxvae.model import VAE
+from jaxvae.run import keys
 from jaxvae.run.figures.gallery import CLASSES
 from jaxvae.run.figures.page import GREY, INK, MARGIN, WIDE, mosaic, page, pictures, show, tile_size
-from jaxvae.types import Key, Params
+from jaxvae.types import Array, Key, Params
 
 DRAWN, SHOWN, HEIGHT = 8, 10, 520  # draws of a cluster; clusters that are drawn; pixels of the body
 LABELS, GAP, APART = 60, 4, 90
@@ -32,7 +35,7 @@ def draw(path: Path, model: VAE, params: Params, codes: np.ndarray, clusters: np
     count = len(model.prior(params).logits)  # type: ignore[attr-defined]
     table = clusters_by_classes(clusters, classes, shape=(count, int(classes.max()) + 1))
     order = in_order(table)
-    rgb, strips, note = pictures(np.concatenate([drawn(model, params, int(c)) for c in order[:SHOWN]]))
+    rgb, strips, note = pictures(np.concatenate([drawn(model, params, c) for c in order[:SHOWN]]))
     third = (WIDE - 2 * MARGIN - 2 * APART) // 3
     tile = tile_size(rgb, strips, (third - LABELS) // DRAWN - GAP, tallest=(HEIGHT - 60) // min(count, SHOWN) - GAP)
     canvas = mosaic(rgb, DRAWN, tile, GAP)
@@ -72,15 +75,16 @@ def in_order(table: np.ndarray) -> np.ndarray:
     return np.concatenate([matched[np.argsort(to)], rest[np.argsort(-table[rest].sum(axis=1))]])
 
 
-def drawn(model: VAE, params: Params, cluster: int) -> np.ndarray:
+@partial(jax.jit, static_argnums=0)
+def drawn(model: VAE, params: Params, cluster: Array) -> Array:
     """The decoder's means for draws of one component, [DRAWN, H, W, C]."""
     prior: Any = model.prior(params)
-    of_cluster = jax.tree.map(lambda leaf: leaf[cluster : cluster + 1], prior)
+    component = Normal(prior.mean[cluster], prior.log_scale[cluster])
 
-    def image(key: Key) -> Any:
-        return model.likelihood(params, of_cluster.sample(key)).expectation()
+    def image(key: Key) -> Array:
+        return model.likelihood(params, component.sample(key)).expectation()
 
-    return np.asarray(jax.vmap(image)(jax.random.split(jax.random.key(cluster), DRAWN)))
+    return jax.vmap(image)(jax.random.split(keys.of_pictures(), DRAWN))
 
 
 def _plane(axes: Axes, codes: np.ndarray, classes: np.ndarray) -> None:

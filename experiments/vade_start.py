@@ -10,9 +10,9 @@ from sklearn.mixture import GaussianMixture
 from jaxvae import training
 from jaxvae.losses import Loss, Metrics, lifted
 from jaxvae.model import VAE
+from jaxvae.run import keys
 from jaxvae.run.course import Course
 from jaxvae.run.data import Dataset, Split
-from jaxvae.run.held_out import prepared
 from jaxvae.run.recipe import Recipe
 from jaxvae.run.train import train
 from jaxvae.types import Array, Key, Params
@@ -57,13 +57,15 @@ def reconstruction(model: VAE) -> Loss:
 
 def mean_codes(model: VAE, params: Params, split: Split) -> np.ndarray:
     """The mean of q(z|x) of every image of a split, [N, D]; of grey images where the stored ones are."""
-    xs = prepared(training.grey, split.examples)
-    return np.asarray(_means(model, params, xs))
+    return np.asarray(_means(model, params, jnp.asarray(split.examples)))
 
 
 @partial(jax.jit, static_argnums=0)
-def _means(model: VAE, params: Params, xs: Array) -> Array:
-    return jax.lax.map(lambda x: model.posterior(params, x).expectation(), xs, batch_size=1000)
+def _means(model: VAE, params: Params, stored: Array) -> Array:
+    def mean(example: Array) -> Array:
+        return model.posterior(params, training.grey(keys.held_out(), example)).expectation()  # no key is used
+
+    return jax.lax.map(mean, stored, batch_size=1000)
 
 
 def fitted_prior(codes: np.ndarray, *, components: int, restarts: int, seed: int) -> Params:

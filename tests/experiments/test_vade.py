@@ -23,7 +23,6 @@ from jaxvae.run.settings import Optimizer
 SMALL = vade.Options(
     epochs=3,
     first_epochs=8,
-    num_seeds=2,
     restarts=1,
     data=Images("digits"),
     model=plain.Model(networks.Small(width=64), latent=6, prior=priors.Mixture(components=12)),
@@ -37,29 +36,29 @@ def optax_promotes():
         yield
 
 
-def test_the_seeds_are_trained_measured_and_reported_and_the_highest_bound_is_chosen(tmp_path):
-    options = replace(SMALL, folder=tmp_path / "vade")
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_the_seeds_are_trained_measured_and_reported_and_the_highest_bound_is_chosen(count, tmp_path):
+    options = replace(SMALL, folder=tmp_path / "vade", num_seeds=count)
     assert vade.main(options) is None
     found = json.loads((tmp_path / "vade" / "result.json").read_text())
     bounds, accuracies = ([row[name] for row in found["rows"]] for name in ("bound", "accuracy"))
-    assert [row["seed"] for row in found["rows"]] == [0, 1]
+    assert [row["seed"] for row in found["rows"]] == list(range(count))
     assert found["chosen"] == int(np.argmax(bounds))
     assert found["chosen_accuracy"] == accuracies[found["chosen"]]
     assert found["median"] == pytest.approx(np.mean(accuracies))
     assert min(accuracies) > found["by_chance"] + 0.15
     assert found["of_pixels"] > 0.5
     page = (tmp_path / "vade" / "report.html").read_text()
-    assert "seed 1" in page
+    assert "chosen" in page
     assert "<figure" in page
-    dataset = plain.KIND.data(vade.settings_of(options, 1))
-    model, params = jaxvae.load(tmp_path / "vade" / "vade-1")
+    dataset = plain.KIND.data(vade.settings_of(options, 0))
+    model, params = jaxvae.load(tmp_path / "vade" / "vade-0")
     codes = mean_codes(model, params, dataset.test)
     of_each = jax.vmap(model.prior(params).log_joint)(jnp.asarray(codes))
-    recipe = refusals.recipe_of(plain.KIND, vade.settings_of(options, 1), dataset)
-    clusters = clusters_of(recipe, params, codes)
+    clusters = clusters_of(model, params, codes)
     np.testing.assert_array_equal(clusters, np.argmax(of_each, axis=1))
     accuracy = jaxvae.evaluation.clustering_accuracy(clusters, dataset.test.labels)
-    assert accuracy == pytest.approx(accuracies[1])
+    assert accuracy == pytest.approx(accuracies[0])
 
 
 def test_a_mixture_that_is_fitted_to_draws_is_the_one_that_drew_them():
