@@ -20,6 +20,7 @@ from jaxvae.run.options import networks, posteriors, priors
 from jaxvae.run.options.images import Images
 from jaxvae.run.settings import Optimizer
 
+KEY = jax.random.key(1)
 SMALL = vade.Options(
     epochs=3,
     first_epochs=8,
@@ -72,24 +73,20 @@ def test_a_mixture_that_is_fitted_to_draws_is_the_one_that_drew_them():
     np.testing.assert_allclose(np.exp(prior["log_scale"]), [[0.5, 2.0]] * 2, rtol=0.1)
 
 
-def test_the_auto_encoder_reconstructs_and_leaves_prior_and_scales_alone():
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_the_auto_encoder_learns_to_reconstruct(beta):
     settings = vade.settings_of(SMALL, 0)
     dataset = plain.KIND.data(settings)
     recipe = refusals.recipe_of(plain.KIND, settings, dataset)
-    params = pretrained(recipe, settings.course()._replace(epochs=2), dataset, show=None)
-    fresh = recipe.init(jax.random.fold_in(jax.random.key(0), 0))[0]
+    params = pretrained(settings, Optimizer(), dataset, beta=beta, epochs=2, show=None)
+    fresh = recipe.init(jax.random.key(0))[0]
+    assert not params["prior"]
     xs = jnp.asarray(dataset.test.examples[:50] > 127, jnp.float32)
-    keys = jax.random.split(jax.random.key(1), 50)
-
-    def loss(params):
-        return float(reconstruction(recipe.model)(keys, params, (), xs, jnp.int32(0))[0])
-
-    by_hand = [recipe.model.likelihood(params, recipe.model.posterior(params, x).mean).log_prob(x) for x in xs]
+    loss = jax.jit(lambda params: reconstruction(recipe.model)(jax.random.split(KEY, 50), params, (), xs, 0)[0])
+    means = jax.vmap(lambda x: recipe.model.posterior(params, x).mean)(xs)
+    by_hand = jax.vmap(lambda z, x: recipe.model.likelihood(params, z).log_prob(x))(means, xs)
     np.testing.assert_allclose(loss(params), -np.mean(by_hand), rtol=1e-5)
     assert loss(params) < loss(fresh) - 5
-    same = jax.tree.map(lambda one, other: bool(np.all(one == other)), params, fresh)
-    assert all(jax.tree.leaves(same["prior"]))
-    assert not all(jax.tree.leaves(same["encoder"]))
 
 
 def test_clusters_stand_in_the_order_of_their_classes_and_the_rest_below():
