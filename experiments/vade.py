@@ -54,7 +54,7 @@ PUBLISHED = (
 class Options:
     """Train VaDE with every seed, and count how many images are in the cluster of their class."""
 
-    epochs: Annotated[int, AtLeast(1), EVERYDAY] = 25
+    epochs: Annotated[int, AtLeast(1), EVERYDAY] = 20
     """Passes over the training set with the mixture, of each seed."""
     first_epochs: Annotated[int, AtLeast(1), EVERYDAY] = 8
     """Passes of the auto-encoder before it."""
