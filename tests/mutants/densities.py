@@ -113,9 +113,16 @@ FAULTS = [
     Fault(
         "the mixture's weights not normalised",
         "distributions/mixture.py",
-        "logsumexp(log_softmax(self.logits) + of_each)",
-        "logsumexp(self.logits + of_each)",
+        "return log_softmax(self.logits) + of_each",
+        "return self.logits + of_each",
         "priors/test_priors.py",
+    ),
+    Fault(
+        "responsibilities that are the joint density",
+        "distributions/normal_mixture.py",
+        "return log_softmax(self.log_joint(value))",
+        "return self.log_joint(value)",
+        "priors/test_vade.py::test_the_bound_by_responsibilities_is_the_density_itself",
     ),
     Fault(
         "a coordinate's weights in a mixture's path seen one too late",
