@@ -122,7 +122,7 @@ FAULTS = [
         "distributions/normal_mixture.py",
         "return log_softmax(self.log_joint(value))",
         "return self.log_joint(value)",
-        "priors/test_vade.py::test_the_bound_by_responsibilities_is_the_density_itself",
+        "priors/test_clustering_prior.py::test_the_bound_by_responsibilities_is_the_density_itself",
     ),
     Fault(
         "a coordinate's weights in a mixture's path seen one too late",
