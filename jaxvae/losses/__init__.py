@@ -1,5 +1,6 @@
 """What training descends."""
 
+from jaxvae.losses.adversarial_bayes import Contrast, adversarial_bayes, estimating, with_moments
 from jaxvae.losses.adversary import adversarial
 from jaxvae.losses.aggregate import Aggregate, Code, OfAggregate, OfPosterior, divergence, regularised
 from jaxvae.losses.base import (
@@ -39,6 +40,7 @@ __all__ = [
     "ALONE",
     "Aggregate",
     "Code",
+    "Contrast",
     "Cost",
     "Loss",
     "Metrics",
@@ -47,6 +49,7 @@ __all__ = [
     "OfWholeBatch",
     "Shared",
     "adversarial",
+    "adversarial_bayes",
     "alone",
     "beside_baseline",
     "beside_discriminator",
@@ -57,6 +60,7 @@ __all__ = [
     "dip",
     "discrepancy",
     "divergence",
+    "estimating",
     "factor",
     "free_bits",
     "gaussian_kernel",
@@ -80,4 +84,5 @@ __all__ = [
     "wake_wake",
     "weighted_log_weights",
     "with_baseline",
+    "with_moments",
 ]

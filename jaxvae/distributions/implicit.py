@@ -1,0 +1,95 @@
+"""A law of real vectors that can be drawn from and has moments, but no density that could be evaluated."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.distributions.elementary import Normal
+from jaxvae.distributions.scale import held
+from jaxvae.types import Array, Key, Shape
+
+LEAST_VARIANCE = 1e-12  # under which a dimension of the Gaussian beside it would have no width
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Implicit:
+    """Waves of noise, added up: the density of z is an integral over as many noises as there are, and is not known.
+
+    z = m + A h,    h_j = sin(b_j + s_j ε_j),    ε ~ N(0, I)
+
+    With s small it is nearly a Gaussian of any covariance, with s large every h_j piles up at -1 and 1: z has bends and
+    several modes. With more noises than dimensions no change of variables gives its density. Mean and variances are
+    closed forms, so that the Gaussian with its moments is known.
+
+    E h = sin(b) e^{-s²/2},    Var h = ½ (1 - e^{-s²}) (1 + cos(2b) e^{-s²})
+
+    Args:
+        mean: [D] m.
+        weight: [D, M] A.
+        phase: [M] b.
+        log_scale: [M] ln s, `held` between -16 and 16.
+
+    Example:
+        >>> wave = Implicit(jnp.ones(1), 2 * jnp.ones((1, 1)), jnp.full(1, jnp.pi / 2), jnp.zeros(1))
+        >>> round(float(wave.expectation()[0]), 4)  # 1 + 2 e^{-½}
+        2.2131
+
+    Source: a posterior without a density is that of Mescheder, Nowozin & Geiger, "Adversarial Variational Bayes"
+    (2017), figure 2; there networks mix the noise, and its moments are estimated (section 4.1).
+    """
+
+    mean: Array
+    weight: Array
+    phase: Array
+    log_scale: Array
+
+    @staticmethod
+    def parameters(shape: Shape, *, noises: int) -> dict[str, Shape]:
+        """The shapes of the outputs that a network must give.
+
+        Args:
+            shape: (D,).
+            noises: M.
+
+        Returns:
+            Name -> shape.
+
+        Raises:
+            ValueError: the event is no vector, or there is no noise.
+        """
+        if len(shape) != 1 or noises < 1:
+            raise ValueError(f"waves of noise make a vector of one noise at least, not {shape} of {noises}")
+        return {"mean": shape, "weight": (*shape, noises), "phase": (noises,), "log_scale": (noises,)}
+
+    def sample(self, key: Key) -> Array:
+        """One draw, [D], with a path to every field."""
+        noise = jax.random.normal(key, self.phase.shape, self.phase.dtype)
+        return self.mean + self.weight @ jnp.sin(self.phase + jnp.exp(held(self.log_scale)) * noise)
+
+    def log_prob(self, value: Array) -> Array:
+        """Not known.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "the density of this posterior is an integral without a closed form: take a loss that needs none "
+            "(jaxvae.losses.adversarial_bayes), and jaxvae.evaluation.annealed_log_likelihood for log p(x)"
+        )
+
+    def expectation(self) -> Array:
+        """The mean, [D]."""
+        return self.mean + self.weight @ (jnp.sin(self.phase) * jnp.exp(-0.5 * self._variance()))
+
+    def moments(self) -> Normal:
+        """The Gaussian with this mean and these variances, and no covariances."""
+        left = jnp.exp(-self._variance())
+        of_waves = -0.5 * jnp.expm1(-self._variance()) * (1 + jnp.cos(2 * self.phase) * left)
+        variance = jnp.square(self.weight) @ of_waves
+        return Normal(self.expectation(), 0.5 * jnp.log(variance + LEAST_VARIANCE))
+
+    def _variance(self) -> Array:
+        """Of the noise in each wave, s²; above 80 the waves no longer know it."""
+        return jnp.minimum(jnp.exp(2 * held(self.log_scale)), 80.0)
