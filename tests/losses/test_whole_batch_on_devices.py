@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 from rows import first
 
 from jaxvae import losses, training
-from jaxvae.models import linear
+from jaxvae.models import linear, reading_both
 from jaxvae.networks import mlp
 from jaxvae.training import parallel
 
@@ -39,10 +39,23 @@ PRICES = all_of(
     losses.dip(off_diagonal=3.0, diagonal=2.0, with_variances=True),
     losses.discrepancy(9.0),
 )
+LINEAR, PAIRS = linear.linear_vae(latent=2), reading_both(DISCRIMINATOR)
+FEATURES = losses.scored_features(mlp((), {"features": (4,)}), DISCRIMINATOR, jnp.tanh)
+CONTRASTS = [losses.Contrast(PAIRS), losses.Contrast(PAIRS, losses.with_moments)]
+ESTIMATING = [losses.estimating(LINEAR, contrast) for contrast in CONTRASTS]
+OF_PAIRS = losses.beside_discriminator(LINEAR, PAIRS, sees=losses.of_pairs)
+OF_EXAMPLES = losses.beside_discriminator(LINEAR, FEATURES, sees=losses.of_examples)
 ROWS = {
-    "factor": lambda shared: losses.factor(MODEL, DISCRIMINATOR, weight=5.0, shared=shared),
-    "of the aggregate": lambda shared: losses.regularised(MODEL, of_aggregate=PRICES, shared=shared),
-    "constrained": lambda shared: losses.constrained(MODEL, distortion=3.0, rate=0.1, decay=0.5),
+    "factor": (MODEL, lambda shared: losses.factor(MODEL, DISCRIMINATOR, weight=5.0, shared=shared)),
+    "of the aggregate": (MODEL, lambda shared: losses.regularised(MODEL, of_aggregate=PRICES, shared=shared)),
+    "constrained": (MODEL, lambda shared: losses.constrained(MODEL, distortion=3.0, rate=0.1, decay=0.5)),
+    "adversarial bayes": (ESTIMATING[0], lambda shared: losses.adversarial_bayes(ESTIMATING[0], CONTRASTS[0])),
+    "adaptive contrast": (ESTIMATING[1], lambda shared: losses.adversarial_bayes(ESTIMATING[1], CONTRASTS[1])),
+    "bidirectional": (OF_PAIRS, lambda shared: losses.bidirectional(OF_PAIRS, PAIRS)),
+    "learned similarity": (
+        OF_EXAMPLES,
+        lambda shared: losses.learned_similarity(OF_EXAMPLES, FEATURES, weight=0.3),
+    ),
 }
 
 
@@ -52,8 +65,9 @@ def run_on(name, devices):
     optimizer = losses.optimizer_of_players({"discriminator": optax.sgd(0.1, momentum=0.5)}, rest=optax.sgd(0.01))
     data = jnp.asarray(np.random.default_rng(0).normal(size=(BATCH * STEPS, 3)), jnp.float32)
     extra = losses.multiplier_start() if name == "constrained" else ()
-    state = training.start(MODEL.init(jax.random.key(0), data[0]), optimizer, extra=extra)
-    step = training.make_step(ROWS[name](shared), optimizer, shared=shared)
+    model, loss = ROWS[name]
+    state = training.start(model.init(jax.random.key(0), data[0]), optimizer, extra=extra)
+    step = training.make_step(loss(shared), optimizer, shared=shared)
     settings = {"step": step, "prepare": training.grey, "batch_size": BATCH}
     key = jax.random.key(1)
     if devices is None:
