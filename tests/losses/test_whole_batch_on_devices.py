@@ -97,5 +97,22 @@ def test_the_numbers_do_not_depend_on_the_devices(name):
     assert moved > 0.05
 
 
+@pytest.mark.parametrize("name", first(1, [name for name in ROWS if name not in ("factor", "of the aggregate")][1:]))
+def test_a_game_whose_loss_is_a_mean_over_examples_can_be_taken_in_parts(name):
+    """No row is shared: no such loss is refused in parts, and its step is the same."""
+    model, of = ROWS[name]
+    loss, optimizer = of(losses.ALONE), optax.sgd(0.1)
+    assert not isinstance(loss, losses.OfWholeBatch)
+    xs, keys = jax.random.normal(jax.random.key(0), (BATCH, 3)), jax.random.split(jax.random.key(1), BATCH)
+    begun = training.start(jax.jit(model.init)(jax.random.key(2), xs[0]), optimizer)
+    whole, parts = (
+        jax.jit(training.make_step(loss, optimizer, accumulate=count))(begun, keys, xs)[0] for count in (1, 4)
+    )
+    assert_close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    jax.tree.map(assert_close, whole.params, parts.params)
+    moved = ravel_pytree(whole.params)[0] - ravel_pytree(begun.params)[0]
+    assert jnp.linalg.norm(moved) > 0.02
+
+
 if __name__ == "__main__":
     main(sys.argv[1])

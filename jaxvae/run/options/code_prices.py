@@ -9,7 +9,8 @@ import optax
 from jaxvae import losses, networks
 from jaxvae.losses import Loss
 from jaxvae.model import VAE
-from jaxvae.run.choice import Above, AtLeast, Between, Within
+from jaxvae.run import RunError
+from jaxvae.run.choice import Above, AtLeast, Between, Within, named
 from jaxvae.run.options.discriminators import LEAKY, Discriminator
 from jaxvae.run.recipe import Plan
 from jaxvae.types import Network
@@ -138,6 +139,7 @@ class Bidirectional(Discriminator, OwnLoss):
 
     def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
         """Of both players."""
+        _check_one_draw(self, num_samples)
         ways = {"draw": losses.by_draw, "mean": losses.by_mean}
         return losses.bidirectional(model, self.of_pairs, encode=ways[self.code])
 
@@ -163,7 +165,16 @@ class Similarity(Discriminator, OwnLoss):
 
     def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
         """Of the three players."""
+        _check_one_draw(self, num_samples)
         return losses.learned_similarity(model, self.showing, weight=self.gamma)
+
+
+def _check_one_draw(price: OwnLoss, num_samples: int) -> None:
+    if num_samples > 1:
+        raise RunError(
+            f"--objective.price {named(type(price))} shows its discriminator one draw of each example, and "
+            f"--objective.num-samples {num_samples} would say nothing of its loss: leave it out"
+        )
 
 
 @dataclass(frozen=True)
