@@ -9,7 +9,7 @@ from jaxvae.distributions.elementary import Normal
 from jaxvae.distributions.scale import held
 from jaxvae.types import Array, Key, Shape
 
-LEAST_VARIANCE = 1e-12  # under which a dimension of the Gaussian beside it would have no width
+TENTH = 0.1
 
 
 @jax.tree_util.register_dataclass
@@ -17,22 +17,24 @@ LEAST_VARIANCE = 1e-12  # under which a dimension of the Gaussian beside it woul
 class Implicit:
     """Waves of noise, added up: the density of z is an integral over as many noises as there are, and is not known.
 
-    z = m + A h,    h_j = sin(b_j + s_j ε_j),    ε ~ N(0, I)
+    z = m + σ ε₀ + A h,    h_j = sin(b_j + s_j ε_j),    ε₀, ε ~ N(0, I)
 
     With s small it is nearly a Gaussian of any covariance, with s large every h_j piles up at -1 and 1: z has bends and
-    several modes. With more noises than dimensions no change of variables gives its density. Mean and variances are
-    closed forms, so that the Gaussian with its moments is known.
+    several modes. There are more noises than dimensions, and no change of variables gives its density; σ ε₀ keeps it
+    from lying in a plane, where a discriminator would be sure. Mean and variances are closed forms, so that the
+    Gaussian with its moments is known. A is a tenth of the output, so that a fresh network's z is nearly m + σ ε₀.
 
     E h = sin(b) e^{-s²/2},    Var h = ½ (1 - e^{-s²}) (1 + cos(2b) e^{-s²})
 
     Args:
         mean: [D] m.
-        weight: [D, M] A.
+        log_width: [D] ln σ, `held` between -16 and 16.
+        weight: [D, M] 10 A.
         phase: [M] b.
         log_scale: [M] ln s, `held` between -16 and 16.
 
     Example:
-        >>> wave = Implicit(jnp.ones(1), 2 * jnp.ones((1, 1)), jnp.full(1, jnp.pi / 2), jnp.zeros(1))
+        >>> wave = Implicit(jnp.ones(1), jnp.zeros(1), jnp.full((1, 1), 20.0), jnp.full(1, jnp.pi / 2), jnp.zeros(1))
         >>> round(float(wave.expectation()[0]), 4)  # 1 + 2 e^{-½}
         2.2131
 
@@ -41,6 +43,7 @@ class Implicit:
     """
 
     mean: Array
+    log_width: Array
     weight: Array
     phase: Array
     log_scale: Array
@@ -61,12 +64,21 @@ class Implicit:
         """
         if len(shape) != 1 or noises < 1:
             raise ValueError(f"waves of noise make a vector of one noise at least, not {shape} of {noises}")
-        return {"mean": shape, "weight": (*shape, noises), "phase": (noises,), "log_scale": (noises,)}
+        return {
+            "mean": shape,
+            "log_width": shape,
+            "weight": (*shape, noises),
+            "phase": (noises,),
+            "log_scale": (noises,),
+        }
 
     def sample(self, key: Key) -> Array:
         """One draw, [D], with a path to every field."""
-        noise = jax.random.normal(key, self.phase.shape, self.phase.dtype)
-        return self.mean + self.weight @ jnp.sin(self.phase + jnp.exp(held(self.log_scale)) * noise)
+        key_own, key_waves = jax.random.split(key)
+        own = jax.random.normal(key_own, self.mean.shape, self.mean.dtype)
+        noise = jax.random.normal(key_waves, self.phase.shape, self.phase.dtype)
+        waves = jnp.sin(self.phase + jnp.exp(held(self.log_scale)) * noise)
+        return self.mean + jnp.exp(held(self.log_width)) * own + TENTH * self.weight @ waves
 
     def log_prob(self, value: Array) -> Array:
         """Not known.
@@ -81,14 +93,14 @@ class Implicit:
 
     def expectation(self) -> Array:
         """The mean, [D]."""
-        return self.mean + self.weight @ (jnp.sin(self.phase) * jnp.exp(-0.5 * self._variance()))
+        return self.mean + TENTH * self.weight @ (jnp.sin(self.phase) * jnp.exp(-0.5 * self._variance()))
 
     def moments(self) -> Normal:
         """The Gaussian with this mean and these variances, and no covariances."""
         left = jnp.exp(-self._variance())
         of_waves = -0.5 * jnp.expm1(-self._variance()) * (1 + jnp.cos(2 * self.phase) * left)
-        variance = jnp.square(self.weight) @ of_waves
-        return Normal(self.expectation(), 0.5 * jnp.log(variance + LEAST_VARIANCE))
+        variance = jnp.exp(2 * held(self.log_width)) + jnp.square(TENTH * self.weight) @ of_waves
+        return Normal(self.expectation(), 0.5 * jnp.log(variance))
 
     def _variance(self) -> Array:
         """Of the noise in each wave, s²; above 80 the waves no longer know it."""

@@ -42,8 +42,7 @@ class Model:
     latent: Annotated[int, AtLeast(1), EVERYDAY] = 8
     """The number of latent dimensions."""
     noises: Annotated[int, AtLeast(1)] = 32
-    """The number of noises that a draw of the posterior is made of: more than latent dimensions, or its density would
-    be known."""
+    """The number of noises that a draw of the posterior is made of, beside one for each latent dimension."""
     likelihood: Annotated[likelihoods.AnyLikelihood, EVERYDAY] = field(default_factory=likelihoods.Bernoulli)
     """The density of pixels."""
 

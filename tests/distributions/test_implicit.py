@@ -10,7 +10,12 @@ from standard_errors import assert_mean
 
 from jaxvae.distributions import Implicit
 
-ONE = {"mean": [0.5, -1.0], "weight": [[1.0, -2.0, 0.3], [0.0, 0.7, 1.5]], "phase": [0.2, -1.4, 2.0]}
+ONE = {
+    "mean": [0.5, -1.0],
+    "log_width": [-1.0, -30.0],
+    "weight": [[10.0, -20.0, 3.0], [0.0, 7.0, 15.0]],
+    "phase": [0.2, -1.4, 2.0],
+}
 WAVES = Implicit(**{name: jnp.array(value) for name, value in ONE.items()}, log_scale=jnp.array([-3.0, 0.0, 1.2]))
 
 
@@ -23,9 +28,9 @@ def test_its_moments_are_those_of_quadrature():
     pairs = list(zip(np.asarray(WAVES.phase, float), scales, strict=True))
     first = np.array([mean_of(np.sin, *pair) for pair in pairs])
     second = np.array([mean_of(lambda u: np.sin(u) ** 2, *pair) for pair in pairs])
-    weight = np.asarray(WAVES.weight, float)
+    weight = np.asarray(WAVES.weight, float) / 10
     np.testing.assert_allclose(WAVES.expectation(), np.asarray(WAVES.mean) + weight @ first, atol=2e-6)
-    spread = np.sqrt(weight**2 @ (second - first**2))
+    spread = np.sqrt([np.exp(-2.0), 0.0] + weight**2 @ (second - first**2))
     np.testing.assert_allclose(WAVES.moments().mean, WAVES.expectation(), atol=1e-6)
     np.testing.assert_allclose(np.exp(WAVES.moments().log_scale), spread, rtol=1e-5)
 
@@ -40,14 +45,14 @@ def test_its_draws_have_these_moments_and_no_density():
 
 def test_a_wide_wave_piles_up_at_its_ends():
     """Of an even phase the density is 1 / (π √(1 - h²)): a third of it beyond each of ±½."""
-    wide = Implicit(jnp.zeros(1), jnp.ones((1, 1)), jnp.zeros(1), jnp.full(1, 3.0))
+    wide = Implicit(jnp.zeros(1), jnp.full(1, -30.0), jnp.full((1, 1), 10.0), jnp.zeros(1), jnp.full(1, 3.0))
     draws = jax.vmap(wide.sample)(jax.random.split(jax.random.key(1), 20_000))
     assert_mean(jnp.abs(draws) > 0.5, 2 / 3)
 
 
 @pytest.mark.parametrize("log_scale", [-1e4, -30.0, 40.0, 1e4])
 def test_its_moments_are_numbers_whatever_an_encoder_says(log_scale):
-    far = Implicit(jnp.zeros(1), jnp.ones((1, 2)), jnp.ones(2), jnp.full(2, log_scale))
+    far = Implicit(jnp.zeros(1), jnp.full(1, -log_scale), jnp.ones((1, 2)), jnp.ones(2), jnp.full(2, log_scale))
     slopes = jax.grad(lambda of: jnp.sum(of.moments().log_scale) + jnp.sum(of.sample(jax.random.key(0))))(far)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((far.moments(), slopes)))
 
