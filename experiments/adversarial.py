@@ -17,7 +17,7 @@ from experiments.adversarial_measures import COLUMNS, measured, shown
 from experiments.new_folder import new_folder
 from jaxvae.recipes import avb, plain
 from jaxvae.run import RunError, launch, refusals
-from jaxvae.run.choice import EVERYDAY, AtLeast, to_dict
+from jaxvae.run.choice import EVERYDAY, Above, AtLeast, to_dict
 from jaxvae.run.command import command
 from jaxvae.run.figures.rows import labelled_rows
 from jaxvae.run.folder import opening
@@ -31,10 +31,12 @@ from jaxvae.run.report import study
 from jaxvae.run.settings import Evaluation, Optimizer
 
 WAE = likelihoods.Gaussian(scale=10**0.5)  # its cost is .05 |x - x̂|²
-GREY = likelihoods.ContinuousBernoulli()  # its mean may pass for an image
+# Of grey images, whose black is black: a continuous Bernoulli's is 1 over its logit, and no discriminator takes it.
+GREY = likelihoods.Gaussian(scale=0.3)
 AVB: dict[str, Literal["prior", "adaptive"]] = {"AVB": "prior", "AVB, adaptive contrast": "adaptive"}
 SYSTEMS = ("VAE", "WAE-MMD", "WAE-GAN", "AAE", *AVB, "BiGAN", "ALI", "VAE/GAN")
 BOUNDED = ("VAE", *AVB)  # with a number that stands for log p(x)
+OF_IMAGES = ("BiGAN", "ALI", "VAE/GAN")  # whose discriminator sees images that are to pass
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class Options:
     discriminator: Discriminator = field(default_factory=Discriminator)
     """Of every system that has one."""
     optimizer: Optimizer = field(default_factory=lambda: Optimizer(beta1=0.5))
+    image_lr: Annotated[float, Above(0)] = 2e-4
+    """The learning rate of all players where images are to pass for others: BiGAN, ALI, VAE/GAN. At 1e-3 their
+    discriminators are soon sure."""
     folder: Annotated[Path, EVERYDAY] = Path("runs/adversarial")
     """Where the runs, result.json, systems.png and report.html go; it must not exist."""
 
@@ -103,6 +108,9 @@ def settings_of(system: str, options: Options) -> tuple[Kind, Any]:
         of_avb = avb.Model(**parts)
         return avb.KIND, avb.Config(model=of_avb, contrast=AVB[system], discriminator=options.discriminator, **shared)
     adversary = {name: getattr(options.discriminator, name) for name in vars(options.discriminator)}
+    if system in OF_IMAGES:
+        adversary["lr"] = options.image_lr
+        shared["optimizer"] = replace(options.optimizer, lr=options.image_lr)
     chosen: dict[str, tuple[Any, Any]] = {
         "VAE": (prices.Weight(), likelihoods.Bernoulli()),
         "WAE-MMD": (prices.Mmd(), WAE),

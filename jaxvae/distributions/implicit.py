@@ -9,7 +9,7 @@ from jaxvae.distributions.elementary import Normal
 from jaxvae.distributions.scale import held
 from jaxvae.types import Array, Key, Shape
 
-TENTH = 0.1
+TENTH, WIDEST = 0.1, 2.0
 
 
 @jax.tree_util.register_dataclass
@@ -17,9 +17,10 @@ TENTH = 0.1
 class Implicit:
     """Waves of noise, added up: the density of z is an integral over as many noises as there are, and is not known.
 
-    z = m + σ ε₀ + A h,    h_j = sin(b_j + s_j ε_j),    ε₀, ε ~ N(0, I)
+    z = m + σ ε₀ + A h,    h_j = sin(b_j + s_j ε_j),    s_j < 2,    ε₀, ε ~ N(0, I)
 
-    With s small it is nearly a Gaussian of any covariance, with s large every h_j piles up at -1 and 1: z has bends and
+    With s small it is nearly a Gaussian of any covariance, with s near 2 every h_j piles up at -1 and 1 (with a larger
+    s nothing would change but its path gradient, which grows with s without end): z has bends and
     several modes. There are more noises than dimensions, and no change of variables gives its density; σ ε₀ keeps it
     from lying in a plane, where a discriminator would be sure. Mean and variances are closed forms, so that the
     Gaussian with its moments is known. A is a tenth of the output, so that a fresh network's z is nearly m + σ ε₀.
@@ -31,11 +32,11 @@ class Implicit:
         log_width: [D] ln σ, `held` between -16 and 16.
         weight: [D, M] 10 A.
         phase: [M] b.
-        log_scale: [M] ln s, `held` between -16 and 16.
+        turns: [M] the logit of s/2.
 
     Example:
         >>> wave = Implicit(jnp.ones(1), jnp.zeros(1), jnp.full((1, 1), 20.0), jnp.full(1, jnp.pi / 2), jnp.zeros(1))
-        >>> round(float(wave.expectation()[0]), 4)  # 1 + 2 e^{-½}
+        >>> round(float(wave.expectation()[0]), 4)  # s = 1, and so 1 + 2 e^{-½}
         2.2131
 
     Source: a posterior without a density is that of Mescheder, Nowozin & Geiger, "Adversarial Variational Bayes"
@@ -46,7 +47,7 @@ class Implicit:
     log_width: Array
     weight: Array
     phase: Array
-    log_scale: Array
+    turns: Array
 
     @staticmethod
     def parameters(shape: Shape, *, noises: int) -> dict[str, Shape]:
@@ -69,7 +70,7 @@ class Implicit:
             "log_width": shape,
             "weight": (*shape, noises),
             "phase": (noises,),
-            "log_scale": (noises,),
+            "turns": (noises,),
         }
 
     def sample(self, key: Key) -> Array:
@@ -77,7 +78,7 @@ class Implicit:
         key_own, key_waves = jax.random.split(key)
         own = jax.random.normal(key_own, self.mean.shape, self.mean.dtype)
         noise = jax.random.normal(key_waves, self.phase.shape, self.phase.dtype)
-        waves = jnp.sin(self.phase + jnp.exp(held(self.log_scale)) * noise)
+        waves = jnp.sin(self.phase + jnp.sqrt(self._variance()) * noise)
         return self.mean + jnp.exp(held(self.log_width)) * own + TENTH * self.weight @ waves
 
     def log_prob(self, value: Array) -> Array:
@@ -103,5 +104,5 @@ class Implicit:
         return Normal(self.expectation(), 0.5 * jnp.log(variance))
 
     def _variance(self) -> Array:
-        """Of the noise in each wave, s²; above 80 the waves no longer know it."""
-        return jnp.minimum(jnp.exp(2 * held(self.log_scale)), 80.0)
+        """Of the noise in each wave, s²."""
+        return jnp.square(WIDEST * jax.nn.sigmoid(held(self.turns)))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.special
 import scipy.stats
 from standard_errors import assert_mean
 
@@ -16,7 +17,7 @@ ONE = {
     "weight": [[10.0, -20.0, 3.0], [0.0, 7.0, 15.0]],
     "phase": [0.2, -1.4, 2.0],
 }
-WAVES = Implicit(**{name: jnp.array(value) for name, value in ONE.items()}, log_scale=jnp.array([-3.0, 0.0, 1.2]))
+WAVES = Implicit(**{name: jnp.array(value) for name, value in ONE.items()}, turns=jnp.array([-3.0, 0.0, 1.2]))
 
 
 def test_its_moments_are_those_of_quadrature():
@@ -24,7 +25,7 @@ def test_its_moments_are_those_of_quadrature():
         density = scipy.stats.norm.pdf
         return scipy.integrate.quad(lambda e: function(phase + scale * e) * density(e), -9, 9, limit=300)[0]
 
-    scales = np.exp(np.asarray(WAVES.log_scale, float))
+    scales = 2 * scipy.special.expit(np.asarray(WAVES.turns, float))
     pairs = list(zip(np.asarray(WAVES.phase, float), scales, strict=True))
     first = np.array([mean_of(np.sin, *pair) for pair in pairs])
     second = np.array([mean_of(lambda u: np.sin(u) ** 2, *pair) for pair in pairs])
@@ -44,10 +45,14 @@ def test_its_draws_have_these_moments_and_no_density():
 
 
 def test_a_wide_wave_piles_up_at_its_ends():
-    """Of an even phase the density is 1 / (π √(1 - h²)): a third of it beyond each of ±½."""
-    wide = Implicit(jnp.zeros(1), jnp.full(1, -30.0), jnp.full((1, 1), 10.0), jnp.zeros(1), jnp.full(1, 3.0))
+    """Beyond ±½ lie two thirds of it, and of a Gaussian of its variance under a half."""
+    wide = Implicit(jnp.zeros(1), jnp.full(1, -30.0), jnp.full((1, 1), 10.0), jnp.zeros(1), jnp.full(1, 8.0))
     draws = jax.vmap(wide.sample)(jax.random.split(jax.random.key(1), 20_000))
-    assert_mean(jnp.abs(draws) > 0.5, 2 / 3)
+    line = np.linspace(-9, 9, 200_001)
+    beyond = np.sum(scipy.stats.norm.pdf(line) * (np.abs(np.sin(2 * scipy.special.expit(8.0) * line)) > 0.5))
+    beyond *= line[1] - line[0]
+    assert_mean(jnp.abs(draws) > 0.5, beyond)
+    assert beyond > 0.65 > 0.5 > 2 * scipy.stats.norm.sf(0.5 / np.exp(float(wide.moments().log_scale[0])))
 
 
 @pytest.mark.parametrize("log_scale", [-1e4, -30.0, 40.0, 1e4])
