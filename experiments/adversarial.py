@@ -6,7 +6,7 @@ Bayes makes an estimate that may lie on either side, and annealing is its judge.
 """
 
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
