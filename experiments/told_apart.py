@@ -28,6 +28,8 @@ def told_apart(key: Key, one: np.ndarray, other: np.ndarray, *, epochs: int) -> 
     Returns:
         What it says of the other half.
     """
+    # In an order of its own: a test set's first half may be others' writing than its second.
+    one, other = (points[np.random.default_rng(0).permutation(len(points))] for points in (one, other))
     half = len(one) // 2
     points = jnp.concatenate([jnp.asarray(one[:half]), jnp.asarray(other[:half])])
     signs = jnp.repeat(jnp.array([1.0, -1.0]), half)
