@@ -79,8 +79,7 @@ class Options:
     """Of every system that has one."""
     optimizer: Optimizer = field(default_factory=lambda: Optimizer(beta1=0.5))
     image_lr: Annotated[float, Above(0)] = 2e-4
-    """The learning rate of all players where images are to pass for others: BiGAN, ALI, VAE/GAN. At 1e-3 their
-    discriminators are soon sure."""
+    """The learning rate of all players where images are to pass for others: BiGAN, ALI, VAE/GAN."""
     folder: Annotated[Path, EVERYDAY] = Path("runs/adversarial")
     """Where the runs, result.json, systems.png and report.html go; it must not exist."""
 
