@@ -20,10 +20,10 @@ class Implicit:
     z = m + σ ε₀ + A h,    h_j = sin(b_j + s_j ε_j),    s_j < 2,    ε₀, ε ~ N(0, I)
 
     With s small it is nearly a Gaussian of any covariance, with s near 2 every h_j piles up at -1 and 1 (with a larger
-    s nothing would change but its path gradient, which grows with s without end): z has bends and
-    several modes. There are more noises than dimensions, and no change of variables gives its density; σ ε₀ keeps every
-    direction from being empty. Mean and variances are closed forms, so that the
-    Gaussian with its moments is known. A is a tenth of the output, so that a fresh network's z is nearly m + σ ε₀.
+    s nothing would change but its path gradient, which grows with s without end): z has bends and several
+    modes. There are more noises than dimensions, and no change of variables gives its density; σ ε₀ keeps every
+    direction from being empty. Mean and variances are closed forms, so that the Gaussian with its moments is known. A
+    is a tenth of the output, so that a fresh network's z is nearly m + σ ε₀.
 
     E h = sin(b) e^{-s²/2},    Var h = ½ (1 - e^{-s²}) (1 + cos(2b) e^{-s²})
 
