@@ -76,7 +76,7 @@ def test_the_package_hands_out_its_names_without_the_shells_packages():
         ("xyzzy", "jaxvae has no command 'xyzzy': there are train, data, "),
         ("train laddr", "jaxvae train knows no kind 'laddr': did you mean ladder?"),
         ("train class_conditional", "did you mean class-conditional?"),
-        ("train xyzzy", "jaxvae train knows no kind 'xyzzy': there are class-conditional, "),
+        ("train xyzzy", "jaxvae train knows no kind 'xyzzy': there are avb, class-conditional, "),
         ("train ladder --model.latnt 3", "--model.latent"),
         ("train --model.posterior planr", "perhaps planar"),
         ("train --model.posterior.flows 3", "--model.posterior.flows is an option of --model.posterior planar, "),

@@ -18,6 +18,7 @@ from jaxvae.distributions.elementary import (
 from jaxvae.distributions.event import check_event, check_same_events, event_shapes, shapes_of
 from jaxvae.distributions.full_normal import FullNormal, lower_triangle
 from jaxvae.distributions.gamma_ratio import LARGEST_LOG, log_gamma_ratio, log_quotient, stirling_error
+from jaxvae.distributions.implicit import Implicit
 from jaxvae.distributions.many_normals import log_densities
 from jaxvae.distributions.masked_normal import MaskedNormal
 from jaxvae.distributions.mixture import Mixture, even_mixture
@@ -38,6 +39,7 @@ __all__ = [
     "Delta",
     "Frozen",
     "FullNormal",
+    "Implicit",
     "Laplace",
     "MaskedNormal",
     "Mixture",

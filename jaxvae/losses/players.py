@@ -1,6 +1,6 @@
 """Losses of several players, each with an entry of the params of its own; and the first such game, FactorVAE's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -149,12 +149,38 @@ def permuted(key: Key, zs: Array) -> Array:
     return jax.vmap(jax.random.permutation, (0, 1), 1)(jax.random.split(key, zs.shape[1]), zs)
 
 
-def beside_discriminator(model: VAE, discriminator: Network) -> VAE:
-    """The model whose params begin with those of a discriminator of codes beside its own.
+def of_codes(model: VAE, params: Params, x: Any) -> tuple[Any, ...]:
+    """What a discriminator of codes sees: z [*latent].
+
+    Raises:
+        ValueError: a code of this model is no array.
+    """
+    return (checked(model.posterior(params, x).expectation()),)
+
+
+def of_pairs(model: VAE, params: Params, x: Any) -> tuple[Any, ...]:
+    """What a discriminator of examples with their codes sees: x [*event] and z [*latent].
+
+    Raises:
+        ValueError: a code of this model is no array.
+    """
+    return (x, *of_codes(model, params, x))
+
+
+def of_examples(model: VAE, params: Params, x: Any) -> tuple[Any, ...]:
+    """What a discriminator of examples sees: x [*event]."""
+    return (x,)
+
+
+def beside_discriminator(
+    model: VAE, discriminator: Network, *, sees: Callable[[VAE, Params, Any], tuple[Any, ...]] = of_codes
+) -> VAE:
+    """The model whose params begin with those of a discriminator beside its own.
 
     Args:
         model: any.
-        discriminator: z -> {"logit": []}.
+        discriminator: of z, or of what it sees -> {"logit": []}.
+        sees: (model, its params, x) -> the inputs of the discriminator: `of_codes`, `of_pairs` or `of_examples`.
 
     Returns:
         The model with another `init`, which adds the entry "discriminator".
@@ -170,7 +196,6 @@ def beside_discriminator(model: VAE, discriminator: Network) -> VAE:
             raise ValueError(
                 'the params of this model have an entry "discriminator" of their own; give it another name'
             )
-        z = checked(model.posterior(params, x).expectation())
-        return params | {"discriminator": discriminator.init(key_discriminator, z)}
+        return params | {"discriminator": discriminator.init(key_discriminator, *sees(model, params, x))}
 
     return model._replace(init=init)

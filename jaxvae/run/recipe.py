@@ -91,6 +91,7 @@ class Recipe(NamedTuple):
     optimizer: Callable[[optax.GradientTransformation], optax.GradientTransformation] = _configured
     step: Callable[[Loss, optax.GradientTransformation, Plan], Step] | None = None  # in place of `training.make_step`
     num_samples: int = 1  # draws of `bound`: more of them, and fewer examples are held at once
+    watched: str = "bound"  # what the number that is watched is called: what is no bound is not to be named so
 
 
 class Kind(NamedTuple):

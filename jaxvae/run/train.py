@@ -119,7 +119,7 @@ def train(
             ):
                 params = evaluated_params(recipe, steps.whole(state))
                 bound = monitor(params)
-                row[f"{monitor.name}_bound"] = bound.tolist()
+                row[f"{monitor.name}_{recipe.watched}"] = bound.tolist()
                 if best is not None:
                     best = better(best, params, hosts.same(bound), step // per_epoch, course.patience)
                     ended = exhausted(best, course.patience, step // per_epoch)
@@ -127,7 +127,7 @@ def train(
             if note is not None:
                 note(row)
             rate = pace.steps_per_second() * course.batch_size * course.num_seeds
-            bar.set_postfix_str(_brief(row, step / per_epoch, monitor, rate), refresh=False)
+            bar.set_postfix_str(_brief(row, step / per_epoch, monitor, rate, recipe.watched), refresh=False)
             bar.update(length)
             if time.monotonic() - saved >= course.save_seconds:
                 _save(kept, step, Progress(steps.whole(state), best))
@@ -235,7 +235,7 @@ def check_finite(metrics: dict[str, np.ndarray], *, first_step: int) -> None:
     if not bad:
         return
     position = min(bad)[0]
-    order = ["log_likelihood", "kl", "bound", "loss", "gradient_norm"]
+    order = ["log_likelihood", "kl", "estimated_kl", "bound", "estimate", "loss", "gradient_norm"]
     names = sorted((name for at, name in bad if at == position), key=lambda n: order.index(n) if n in order else -1)
     values = metrics[names[0]][..., position]
     value = values[~np.isfinite(values)].ravel()[0] if values.ndim else values
@@ -261,10 +261,10 @@ def _stop_signals() -> Iterator[Callable[[], int | None]]:
             signal.signal(number, handler)
 
 
-def _brief(row: dict[str, Any], epoch: float, monitor: Monitor | None, rate: float) -> str:
+def _brief(row: dict[str, Any], epoch: float, monitor: Monitor | None, rate: float, watched: str) -> str:
     """Where training is, and how fast: by the same measure as the report's, without what compiles and what watches."""
-    parts = [f"train {np.mean(row['train_bound'] if 'train_bound' in row else row['train_loss']):.2f}"]
-    if monitor is not None and f"{monitor.name}_bound" in row:
-        parts.append(f"{monitor.name} {np.mean(row[f'{monitor.name}_bound']):.2f}")
+    parts = [f"train {np.mean(row.get(f'train_{watched}', row['train_loss'])):.2f}"]
+    if monitor is not None and (held_out := f"{monitor.name}_{watched}") in row:
+        parts.append(f"{monitor.name} {np.mean(row[held_out]):.2f}")
     pace = f", {rate:,.0f} examples/s" if np.isfinite(rate) else ""
     return (f"epoch {epoch:.3g}, " + ", ".join(parts) + " nats").replace("-", "−") + pace

@@ -5,6 +5,7 @@ from mutants.fault import Fault
 DISCRETE = "distributions/test_discrete.py"
 TRAINING = "training/test_training.py"
 LOSSES = "losses/test_losses.py"
+BAYES = "losses/test_adversarial_bayes.py"
 
 FAULTS = [
     Fault(
@@ -97,6 +98,55 @@ FAULTS = [
         "z, x = jax.lax.stop_gradient((z, x))",
         "z, x = (z, x)",
         f"{LOSSES}::test_a_dream_teaches_the_encoder_alone",
+    ),
+    Fault(
+        "the discriminator's two labels swapped in adversarial Bayes",
+        "losses/adversarial_bayes.py",
+        "-softplus(-logits[0]) - softplus(logits[1])",
+        "-softplus(logits[0]) - softplus(-logits[1])",
+        f"{BAYES}::test_the_best_discriminator_of_gaussians_is_quadratic_and_costs_what_jensen_and_shannon_leave",
+    ),
+    Fault(
+        "the closed part left out of adaptive contrast",
+        "losses/adversarial_bayes.py",
+        "return told + closed",
+        "return told + 0 * closed",
+        f"{BAYES}::test_the_part_by_the_discriminator_and_the_closed_part_add_up_to_the_divergence_of_any_posterior",
+    ),
+    Fault(
+        "the draw as it is shown to a discriminator that knows N(0, I)",
+        "losses/adversarial_bayes.py",
+        'of_pair(params["discriminator"], x, _standardised(reference, z))',
+        'of_pair(params["discriminator"], x, z)',
+        f"{BAYES}::test_the_part_by_the_discriminator_and_the_closed_part_add_up_to_the_divergence_of_any_posterior",
+    ),
+    Fault(
+        "a wave's variance without its phase",
+        "distributions/implicit.py",
+        "(1 + jnp.cos(2 * self.phase) * left)",
+        "(1 + jnp.cos(self.phase) * left)",
+        "distributions/test_implicit.py::test_its_moments_are_those_of_quadrature",
+    ),
+    Fault(
+        "the model descends what its discriminator does, pair against pair",
+        "losses/bidirectional.py",
+        "return -softplus(encoded) - softplus(-generated), metrics_of",
+        "return -softplus(-encoded) - softplus(generated), metrics_of",
+        "losses/test_bidirectional.py::test_the_params_of_both_players_are_those_of_two_separate_optimisers",
+    ),
+    Fault(
+        "new images not shown to the discriminator of VAE/GAN",
+        "losses/learned_similarity.py",
+        "for of in (again, new))",
+        "for of in (again, again))",
+        "losses/test_learned_similarity.py::test_the_best_discriminator_of_three_laws_costs_what_quadrature_says",
+    ),
+    Fault(
+        "the weight of the reconstruction at the discriminator's door",
+        "losses/learned_similarity.py",
+        "return weight * alike + passing, metrics_of",
+        "return alike + weight * passing, metrics_of",
+        "losses/test_learned_similarity.py::test_the_params_of_three_players_are_those_of_three_separate_optimisers",
     ),
     Fault(
         "free bits of each device's part alone",

@@ -231,6 +231,20 @@ UNTRACEABLE = [
         "--objective.price factor looks at the aggregate posterior of a whole batch: leave out --accumulate",
     ),
     (
+        having(objective__price=prices.Bidirectional()),
+        "price bidirectional needs a density of grey pixels, whose mean may pass for an image, and --model.likelihood "
+        "bernoulli has none",
+    ),
+    (having(objective__price=prices.Similarity()), "price similarity needs a density of grey pixels"),
+    (
+        having(
+            objective__price=prices.Similarity(),
+            objective__num_samples=2,
+            model__likelihood=likelihoods.ContinuousBernoulli(),
+        ),
+        "--objective.price similarity shows its discriminator one draw of each example",
+    ),
+    (
         having(objective__encoder_steps=3),
         "--batch-size 100 cannot be taken in --objective.encoder-steps 3 parts of one",
     ),

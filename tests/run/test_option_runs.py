@@ -13,7 +13,7 @@ from small_runs import STEPS, assert_same, commanded, short, stopping_at, traine
 import jaxvae
 from jaxvae.recipes import plain
 from jaxvae.run.folder.opening import open_run
-from jaxvae.run.options import bounds, estimators, networks, posteriors, prices, priors
+from jaxvae.run.options import bounds, estimators, likelihoods, networks, posteriors, prices, priors
 from jaxvae.run.options.objective import Objective
 from jaxvae.run.options.words import said
 from jaxvae.run.settings import Checkpoints, Evaluation
@@ -31,6 +31,7 @@ def model(latent, posterior, network=SMALL, **more):
     return plain.Model(network, latent, posterior=posterior, **more)
 
 
+GREY = model(3, posteriors.Normal(), likelihood=likelihoods.ContinuousBernoulli())
 RUNS = {
     "auxiliary": (model(3, AUXILIARY), Objective()),
     "auxiliary, convolutions": (model(3, AUXILIARY, MAPS), Objective()),
@@ -49,11 +50,14 @@ RUNS = {
     "total-correlation": (model(3, posteriors.Normal()), Objective(price=prices.TotalCorrelation())),
     "factor": (model(3, posteriors.Iaf(hidden=8)), Objective(price=prices.Factor(width=8, depth=2))),
     "adversary": (model(3, posteriors.Normal()), Objective(price=prices.Adversary(width=8, depth=2))),
+    "bidirectional": (GREY, Objective(price=prices.Bidirectional(width=8))),
+    "similarity": (GREY, Objective(price=prices.Similarity(width=8))),
     "dip": (model(3, posteriors.Normal()), Objective(price=prices.Dip(version="i"))),
     "mmd": (model(3, posteriors.Full(), prior=VAMP), Objective(price=prices.Mmd(alpha=0.5))),
     "distortion": (model(3, posteriors.Normal()), Objective(price=prices.Distortion(nats=25.0))),
     "vr-max": (model(3, posteriors.Normal()), Objective(bounds.Renyi(alpha=float("-inf")), num_samples=3)),
 }
+SEEDS = ("hamiltonian", "wake-sleep", "learned-baseline", "lead", "factor", "bidirectional", "similarity", "distortion")
 
 
 def config_of(name, **changes):
@@ -106,7 +110,10 @@ def test_a_run_that_is_stopped_and_goes_on_is_the_run_that_is_not(name, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["hamiltonian", "wake-sleep", "learned-baseline", "lead", "factor", "distortion"])
+@pytest.mark.parametrize(
+    "name",
+    ["hamiltonian", "wake-sleep", "learned-baseline", "lead", "factor", "distortion", "bidirectional", "similarity"],
+)
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_seeds_together_are_those_trained_alone(name, backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)

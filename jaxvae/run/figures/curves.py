@@ -19,6 +19,7 @@ def learning_curves(
     *,
     terms: Mapping[str, Mapping[str, Curve]] | None = None,
     step_name: str = "epoch",
+    watched: str = "bound",
 ) -> None:
     """Draw bounds over training, and beside them the terms they are made of.
 
@@ -29,6 +30,7 @@ def learning_curves(
             standard error of it, and a thin line each.
         terms: panel -> curves as above, for example `{"KL": {"train": ...}, "log-likelihood": {...}}`.
         step_name: what is counted along x.
+        watched: what the curves are: a bound, or an estimate.
 
     Raises:
         ValueError: there is no curve, or a curve's shapes do not fit each other.
@@ -37,11 +39,11 @@ def learning_curves(
         raise ValueError("There is no curve to draw; pass at least one, name -> (steps, values).")
     panels = {
         panel: {name: _curve(name, *curve) for name, curve in named.items()}
-        for panel, named in ({"bound": curves} | dict(terms or {})).items()
+        for panel, named in ({watched: curves} | dict(terms or {})).items()
     }
     everything = [values for named in panels.values() for _, values in named.values()]
     limits = [_limits([values for _, values in named.values()]) for named in panels.values()]
-    caption = _told(panels["bound"])
+    caption = _told(panels[watched], watched)
     if (seeds := max(map(len, everything))) > 1:
         caption += f" Bold: mean over {seeds} seeds; band: one standard error; thin: each seed."
     if any(outside for *_, outside in limits):
@@ -71,9 +73,9 @@ def learning_curves(
             axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1), ncols=2, borderaxespad=0)
 
 
-def _told(bounds: Mapping[str, Curve]) -> str:
+def _told(bounds: Mapping[str, Curve], watched: str) -> str:
     """What the bounds say at the end of training, by their means over seeds."""
-    said = "Higher is better."
+    said = "Higher is better." if watched == "bound" else f"An {watched}, and no bound: higher may not be better."
     held_out = next((name for name in bounds if name != "train"), None)
     if held_out is None:
         return said
@@ -83,10 +85,10 @@ def _told(bounds: Mapping[str, Curve]) -> str:
         return said
     best = int(np.nanargmax(mean))
     if best == len(mean) - 1:
-        said += f" The bound on {held_out} data is at its highest at the end: longer training may raise it further."
+        said += f" The {watched} on {held_out} data is at its highest at the end: longer training may raise it further."
     else:
         fallen = mean[best] - mean[-1]
-        said += f" The bound on {held_out} data was highest at {steps[best]:g} of {steps[-1]:g}"
+        said += f" The {watched} on {held_out} data was highest at {steps[best]:g} of {steps[-1]:g}"
         said += f", and ends {fallen:.2f} nats below." if np.isfinite(fallen) else ", and ends not finite."
     train = bounds.get("train")
     last = np.nanmean(train[1][:, -1]) if train is not None and np.isfinite(train[1][:, -1]).any() else np.nan

@@ -15,14 +15,20 @@ def draw(folder: Path) -> None:
         folder: of the run.
     """
     rows = logs.read(folder)
-    bounds = {name: _curve(rows, f"{name}_bound") for name in ("train", "valid", "test")}
+    # What is no bound is called an estimate, by every number of its run.
+    estimated = any(name.endswith("_estimate") for row in rows for name in row)
+    watched, divergence = ("estimate", "estimated KL") if estimated else ("bound", "KL")
+    bounds = {name: _curve(rows, f"{name}_{watched}") for name in ("train", "valid", "test")}
     # E log p(x|z) is a reconstruction: beside an NLL it is no likelihood.
-    terms = {"KL": _curve(rows, "train_kl"), "reconstruction": _curve(rows, "train_log_likelihood")}
+    terms = {
+        divergence: _curve(rows, f"train_{divergence.lower().replace(' ', '_')}"),
+        "reconstruction": _curve(rows, "train_log_likelihood"),
+    }
     words = {"valid": "validation"}
     shown = {words.get(name, name): curve for name, curve in bounds.items() if len(curve[0])}
     if shown:
         parts = {name: {"train": curve} for name, curve in terms.items() if len(curve[0])}
-        learning_curves(folder / "figures" / "curves.png", shown, terms=parts)
+        learning_curves(folder / "figures" / "curves.png", shown, terms=parts, watched=watched)
 
 
 def _curve(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,6 @@
 """Members of `--objective.price` that make a loss of their own, of the codes of a whole batch most of them."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
@@ -10,7 +9,9 @@ import optax
 from jaxvae import losses, networks
 from jaxvae.losses import Loss
 from jaxvae.model import VAE
-from jaxvae.run.choice import Above, AtLeast, Between, Within
+from jaxvae.run import RunError
+from jaxvae.run.choice import Above, AtLeast, Between, Within, named
+from jaxvae.run.options.discriminators import LEAKY, Discriminator
 from jaxvae.run.recipe import Plan
 from jaxvae.types import Network
 
@@ -66,7 +67,7 @@ class TotalCorrelation(OwnLoss):
 
 
 @dataclass(frozen=True)
-class WithDiscriminator(OwnLoss):
+class WithDiscriminator(Discriminator, OwnLoss):
     """A price that a discriminator of codes tells, with an optimizer of its own."""
 
     needs: ClassVar = CODES
@@ -76,25 +77,12 @@ class WithDiscriminator(OwnLoss):
     """Its hidden layers."""
     lr: Annotated[float, Above(0)] = 1e-4
     """The learning rate of its Adam."""
-    beta1: Annotated[float, Between(0, 1)] = 0.5
-    """The decay of its Adam's mean of gradients."""
     beta2: Annotated[float, Between(0, 1)] = 0.9
     """The decay of its Adam's mean of squared gradients."""
-
-    @property
-    def discriminator(self) -> Network:
-        """The network, of a code."""
-        slope = partial(jax.nn.leaky_relu, negative_slope=0.2)
-        return networks.mlp((self.width,) * self.depth, {"logit": ()}, activation=slope)
 
     def of_model(self, model: VAE) -> VAE:
         """The model with the discriminator's params beside its own."""
         return losses.beside_discriminator(model, self.discriminator)
-
-    def optimizer(self, configured: optax.GradientTransformation) -> optax.GradientTransformation:
-        """The configured one for the model, and Adam for the discriminator."""
-        own = optax.adam(self.lr, b1=self.beta1, b2=self.beta2)
-        return losses.optimizer_of_players({"discriminator": own}, rest=configured)
 
 
 @dataclass(frozen=True)
@@ -131,6 +119,61 @@ class Adversary(WithDiscriminator):
         """Of both players."""
         return losses.adversarial(
             model, self.discriminator, weight=self.weight, alpha=self.alpha, num_samples=num_samples
+        )
+
+
+SHOWN = CODES | {"model.likelihood": {"grey"}}
+
+
+@dataclass(frozen=True)
+class Bidirectional(Discriminator, OwnLoss):
+    """A discriminator of images with their codes, in place of bound and likelihood (ALI, BiGAN)."""
+
+    needs: ClassVar = SHOWN
+    code: Literal["draw", "mean"] = "draw"
+    """What it is shown of the posterior: draw: a draw (ALI); mean: the mean (BiGAN)."""
+
+    def of_model(self, model: VAE) -> VAE:
+        """The model with the discriminator's params beside its own."""
+        return losses.beside_discriminator(model, self.of_pairs, sees=losses.of_pairs)
+
+    def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
+        """Of both players."""
+        _check_one_draw(self, num_samples)
+        ways = {"draw": losses.by_draw, "mean": losses.by_mean}
+        return losses.bidirectional(model, self.of_pairs, encode=ways[self.code])
+
+
+@dataclass(frozen=True)
+class Similarity(Discriminator, OwnLoss):
+    """A discriminator of images whose features judge reconstructions, in place of pixels (VAE/GAN)."""
+
+    needs: ClassVar = SHOWN
+    gamma: Annotated[float, AtLeast(0)] = 0.1
+    """The weight of the reconstruction beside the discriminator in the decoder's loss."""
+
+    @property
+    def showing(self) -> Network:
+        """The discriminator, whose last hidden layer is its features."""
+        hidden = (self.width,) * (self.depth - 1)
+        features = networks.mlp(hidden, {"features": (self.width,)}, activation=LEAKY)
+        return losses.scored_features(features, networks.mlp((), {"logit": ()}), LEAKY)
+
+    def of_model(self, model: VAE) -> VAE:
+        """The model with the discriminator's params beside its own."""
+        return losses.beside_discriminator(model, self.showing, sees=losses.of_examples)
+
+    def loss(self, model: VAE, plan: Plan, *, num_samples: int) -> Loss:
+        """Of the three players."""
+        _check_one_draw(self, num_samples)
+        return losses.learned_similarity(model, self.showing, weight=self.gamma)
+
+
+def _check_one_draw(price: OwnLoss, num_samples: int) -> None:
+    if num_samples > 1:
+        raise RunError(
+            f"--objective.price {named(type(price))} shows its discriminator one draw of each example, and "
+            f"--objective.num-samples {num_samples} would say nothing of its loss: leave it out"
         )
 
 

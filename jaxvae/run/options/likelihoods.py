@@ -14,6 +14,7 @@ from jaxvae.types import Array, Distribution, Shape
 
 Density = tuple[Callable[..., Distribution], Outputs]  # named outputs -> the density, and what a network must give it
 EACH = frozenset({"factorises"})
+GREY = EACH | {"grey"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Bernoulli:
 class ContinuousBernoulli:
     """Grey pixels, by a Bernoulli's form with the right constant."""
 
-    has: ClassVar = EACH
+    has: ClassVar = GREY
     pixels: ClassVar = "grey"
     mean_output: ClassVar[str | None] = "logits"
 
@@ -46,7 +47,7 @@ class ContinuousBernoulli:
 class Gaussian:
     """A Gaussian of a fixed scale."""
 
-    has: ClassVar = EACH
+    has: ClassVar = GREY
     pixels: ClassVar = "grey"
     mean_output: ClassVar[str | None] = "mean"
     scale: Annotated[float, Above(0)] = 0.1
@@ -76,7 +77,7 @@ class LearnedScale:
 class GaussianShared(LearnedScale):
     """A Gaussian whose scale is one learned number for all pixels."""
 
-    has: ClassVar = EACH
+    has: ClassVar = GREY
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
@@ -87,7 +88,7 @@ class GaussianShared(LearnedScale):
 class GaussianPerPixel(LearnedScale):
     """A Gaussian whose scale is an output of the decoder for each pixel."""
 
-    has: ClassVar = EACH
+    has: ClassVar = GREY
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
@@ -119,7 +120,7 @@ class Structured(LearnedScale):
 class Laplace(LearnedScale):
     """A Laplace density whose scale is one learned number for all pixels."""
 
-    has: ClassVar = EACH
+    has: ClassVar = GREY
 
     def of(self, shape: Shape) -> Density:
         """p(x|z) of named outputs, and the outputs that the decoder must have."""
@@ -131,7 +132,7 @@ class StudentT(LearnedScale):
     """Student's t, for outliers."""
 
     word: ClassVar = "student-t"
-    has: ClassVar = EACH
+    has: ClassVar = GREY
     mean_output: ClassVar[str | None] = None
 
     def of(self, shape: Shape) -> Density:

@@ -10,7 +10,17 @@ from jaxvae.losses import Cost, Loss
 from jaxvae.model import VAE
 from jaxvae.run import RunError
 from jaxvae.run.choice import Above, AtLeast
-from jaxvae.run.options.code_prices import Adversary, Dip, Distortion, Factor, Mmd, OwnLoss, TotalCorrelation
+from jaxvae.run.options.code_prices import (
+    Adversary,
+    Bidirectional,
+    Dip,
+    Distortion,
+    Factor,
+    Mmd,
+    OwnLoss,
+    Similarity,
+    TotalCorrelation,
+)
 from jaxvae.run.recipe import Plan
 
 
@@ -98,4 +108,4 @@ class Capacity(OwnCost):
 
 
 DivergencePrice = Weight | Cyclical | FreeBits | Capacity
-AnyPrice = DivergencePrice | TotalCorrelation | Factor | Adversary | Dip | Mmd | Distortion
+AnyPrice = DivergencePrice | TotalCorrelation | Factor | Adversary | Bidirectional | Similarity | Dip | Mmd | Distortion

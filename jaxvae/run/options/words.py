@@ -28,6 +28,7 @@ PHRASES = {
     "vectors": "layers that are fully connected",
     # of a likelihood
     "factorises": "a density of each pixel by itself",
+    "grey": "a density of grey pixels, whose mean may pass for an image",
 }
 
 

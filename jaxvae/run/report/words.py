@@ -30,6 +30,8 @@ MEANINGS = {
     "kl": "KL(q(z|x) || p(z))",
     "nll": "−log p(x)",
     "elbo": "E log p(x|z) − KL",
+    "estimated_kl": "by a discriminator",
+    "estimate": "E log p(x|z) − estimated KL; no bound",
 }
 ERROR = "_standard_error"
 
