@@ -18,6 +18,7 @@ from jaxvae.distributions import (
     Normal,
     kl,
     normal_with_scale,
+    softplus,
 )
 
 MEAN = np.array([[0.3, -1.2], [2.0, 0.0], [-0.7, 5.0]])
@@ -397,3 +398,15 @@ def test_a_frozen_distribution_passes_gradients_to_the_value_only():
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(jax.grad(lambda q: Frozen(q).sample(key)[0])(q)))
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(jax.grad(lambda q: Frozen(q).expectation()[0])(q)))
     np.testing.assert_array_equal(Frozen(q).sample(key), q.sample(key))
+
+
+def test_softplus_is_exact_to_the_last_digits_and_beyond_every_logit(float64):
+    logits = np.concatenate([np.linspace(-30, 30, 60_001), np.linspace(-87, 87, 201), [-1e4, 1e4]])
+    np.testing.assert_allclose(softplus(jnp.asarray(logits)), np.logaddexp(0, logits), rtol=1e-14)
+    single = logits.astype(np.float32)
+    found = np.asarray(jax.jit(softplus)(jnp.asarray(single)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.logaddexp(0, single.astype(float)), rtol=3e-7)
+    assert softplus(jnp.float32(np.inf)) == np.inf
+    assert softplus(jnp.float32(-np.inf)) == 0
+    assert np.isnan(softplus(jnp.float32(np.nan)))
