@@ -18,7 +18,7 @@ from jaxvae.types import Array
 HELD = 2**21  # numbers that a CPU's caches hold beside what else is in them
 
 
-def over_examples(function: Callable[[Any], Any], examples: Any, *, size: int) -> Any:
+def vmap_in_cache(function: Callable[[Any], Any], examples: Any, *, size: int) -> Any:
     """`jax.vmap` over examples; on a CPU it takes a part of them after the other where all would leave the cache.
 
     Out of the cache a bound does a third of its draws a second. An accelerator takes all at once. The numbers are the
@@ -33,7 +33,7 @@ def over_examples(function: Callable[[Any], Any], examples: Any, *, size: int) -
         What the function returns, with a leading axis [N].
 
     Example:
-        >>> over_examples(jnp.sum, jnp.ones((3, 2)), size=2)
+        >>> vmap_in_cache(jnp.sum, jnp.ones((3, 2)), size=2)
         Array([2., 2., 2.], dtype=float32)
     """
     count = len(jax.tree.leaves(examples)[0])

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from jaxvae.loops import over_examples
+from jaxvae.loops import vmap_in_cache
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Event, Key, Params
 
@@ -287,7 +287,7 @@ def temper(terms: Terms, beta: Array) -> Terms:
 def batched(bound: Callable[..., Array], *, draws_at_once: int | None = None) -> Callable[..., Array]:
     """A bound of one example as a jitted function of a batch; it compiles once for each shape.
 
-    On a CPU a large batch is taken in parts that the cache holds (`jaxvae.loops.over_examples`), on an accelerator as a
+    On a CPU a large batch is taken in parts that the cache holds (`jaxvae.loops.vmap_in_cache`), on an accelerator as a
     whole: draws a second do not fall with the batch, and the numbers are the same.
 
     Args:
@@ -317,7 +317,7 @@ def batched(bound: Callable[..., Array], *, draws_at_once: int | None = None) ->
             return bound(model, pair[0], params, pair[1], num_samples=num_samples)
 
         drawn = min(num_samples, draws_at_once or num_samples)
-        return over_examples(of_example, (keys, xs), size=drawn * sum(math.prod(leaf.shape[1:]) for leaf in leaves))
+        return vmap_in_cache(of_example, (keys, xs), size=drawn * sum(math.prod(leaf.shape[1:]) for leaf in leaves))
 
     return bound_of_batch
 
