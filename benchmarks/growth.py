@@ -43,7 +43,7 @@ class Size(NamedTuple):
     devices: int = 1
 
 
-FULL = {
+FULL: dict[str, tuple[int, ...]] = {
     "examples": (500, 5_000, 50_000),
     "pixels": (392, 784, 1_568),
     "latents": (10, 50, 250),
@@ -52,7 +52,7 @@ FULL = {
     "devices": (1, 2),
 }
 COSTS = ("time", "memory", "compilation")
-QUICK = {"draws": (1, 5), "devices": (1, 2)}
+QUICK: dict[str, tuple[int, ...]] = {"draws": (1, 5), "devices": (1, 2)}
 
 
 def main(json: Path | None = None, plot: Path | None = None, quick: bool = False, repeats: int | None = None) -> None:
@@ -64,8 +64,7 @@ def main(json: Path | None = None, plot: Path | None = None, quick: bool = False
         quick: two axes, to see that everything runs; the numbers mean little.
         repeats: how often everything runs; 9, or 2 if quick.
     """
-    if jax.config.jax_platforms in (None, "", "cpu"):  # several of one CPU show what is added, not what is gained
-        jax.config.update("jax_num_cpu_devices", 2)
+    jax.config.update("jax_num_cpu_devices", 2)  # of one CPU they show what is added, not what is gained
     warn_if_busy()
     axes = measure(QUICK if quick else FULL, repeats=repeats or (2 if quick else 9), length=2 if quick else 5)
     record = {"command": sys.argv, "quick": quick, "machine": description(), "axes": axes}
@@ -146,7 +145,7 @@ def compiled(size: Size, length: int) -> tuple[Run, int, float]:
     if several:
         devices = jax.local_devices()[: size.devices]
         state, data = parallel.copied((state, data), devices)
-        program = parallel.steps(devices, **options)
+        program: Any = parallel.steps(devices, **options)
     else:
         program = jax.jit(partial(steps, **options), donate_argnums=0)
     key = jax.random.key(1)

@@ -38,20 +38,25 @@ LOG1P_BY_POWERS = (
 
 @jax.custom_jvp
 def softplus(logits: Array) -> Array:
-    """ln(1 + exp l), [*shape], as exact as `jax.nn.softplus` and faster on a CPU; its derivative is σ(l)."""
+    """ln(1 + exp l), [*shape], faster on a CPU than `jax.nn.softplus` and as exact; its derivative is σ(l)."""
+    return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+
+
+@softplus.defjvp
+def _softplus_and_slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """In training the value has no logarithm: XLA then does a step in less time, and a bound alone in more."""
+    (logits,), (tangent,) = primals, tangents
     small = jnp.exp(-jnp.abs(logits))  # e
-    return jnp.maximum(logits, 0) + (_log1p(small) if small.dtype == jnp.float32 else jnp.log1p(small))
+    log1p = _log1p(small) if small.dtype == jnp.float32 else jnp.log1p(small)
+    return jnp.maximum(logits, 0) + log1p, tangent * sigmoid(logits)
 
 
 def _log1p(small: Array) -> Array:
-    """ln(1 + e) for 0 ≤ e ≤ 1 in single precision, without a logarithm."""
+    """ln(1 + e) for 0 ≤ e ≤ 1 in single precision."""
     ratio = jnp.full_like(small, LOG1P_BY_POWERS[-1])
     for coefficient in LOG1P_BY_POWERS[-2::-1]:
         ratio = ratio * small + coefficient
     return small * ratio
-
-
-softplus.defjvps(lambda tangent, _, logits: tangent * sigmoid(logits))
 
 
 @jax.tree_util.register_dataclass
