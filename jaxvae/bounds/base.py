@@ -310,14 +310,13 @@ def batched(bound: Callable[..., Array], *, draws_at_once: int | None = None) ->
     @partial(jax.jit, static_argnames=("model", "num_samples"))
     def bound_of_batch(model: VAE, key: Key, params: Params, xs: Event, *, num_samples: int = 1) -> Array:
         """The bound of every example of xs [B, *event], or of a tree: [B], in nats, a key for each split from `key`."""
-        leaves = jax.tree.leaves(xs)
-        keys = jax.random.split(key, len(leaves[0]))
+        keys = jax.random.split(key, len(jax.tree.leaves(xs)[0]))
 
         def of_example(pair: tuple[Key, Event]) -> Array:
             return bound(model, pair[0], params, pair[1], num_samples=num_samples)
 
-        drawn = min(num_samples, draws_at_once or num_samples)
-        return vmap_in_cache(of_example, (keys, xs), size=drawn * sum(math.prod(leaf.shape[1:]) for leaf in leaves))
+        numbers = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(xs))
+        return vmap_in_cache(of_example, (keys, xs), size=numbers * min(num_samples, draws_at_once or num_samples))
 
     return bound_of_batch
 
