@@ -5,13 +5,43 @@ at zero, the same on all devices, and becomes each device's own, is a TypeError.
 Outside of `shard_map` they are JAX's own, and nothing is traced twice.
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxvae.types import Array
+
+HELD = 2**21  # numbers that a CPU's caches hold beside what else is in them
+
+
+def vmap_in_cache(function: Callable[[Any], Any], examples: Any, *, size: int) -> Any:
+    """`jax.vmap` over examples; on a CPU it takes a part of them after the other where all would leave the cache.
+
+    Out of the cache a bound does a third of its draws a second. An accelerator takes all at once. The numbers are the
+    same, to what another order of summation moves them by.
+
+    Args:
+        function: of one example, a tree of arrays.
+        examples: a tree of arrays [N, ...].
+        size: the numbers that are held for one example, its pixels times the draws for instance.
+
+    Returns:
+        What the function returns, with a leading axis [N].
+
+    Example:
+        >>> vmap_in_cache(jnp.sum, jnp.ones((3, 2)), size=2)
+        Array([2., 2., 2.], dtype=float32)
+    """
+    count = len(jax.tree.leaves(examples)[0])
+    parts = math.ceil(count * size / HELD)
+    if parts <= 4:  # what a part costs, its slice of the examples, is not worth it
+        return jax.vmap(function)(examples)
+    in_parts = partial(jax.lax.map, function, batch_size=math.ceil(count / parts))
+    return jax.lax.platform_dependent(examples, cpu=in_parts, default=jax.vmap(function))
 
 
 def scan(step: Callable[[Any, Any], tuple[Any, Any]], start: Any, xs: Any, **options: Any) -> tuple[Any, Any]:

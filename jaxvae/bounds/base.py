@@ -5,6 +5,7 @@ A new bound is a function of `Terms` with a leading axis of draws: `bound` draws
 gradient of draws that have no path. More of them lie beside this file.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial, wraps
 
@@ -12,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from jaxvae.loops import vmap_in_cache
 from jaxvae.model import VAE, Terms
 from jaxvae.types import Array, Event, Key, Params
 
@@ -282,11 +284,16 @@ def temper(terms: Terms, beta: Array) -> Terms:
     return terms._replace(kl=beta * terms.kl, log_weight=log_weight)
 
 
-def batched(bound: Callable[..., Array]) -> Callable[..., Array]:
+def batched(bound: Callable[..., Array], *, draws_at_once: int | None = None) -> Callable[..., Array]:
     """A bound of one example as a jitted function of a batch; it compiles once for each shape.
+
+    On a CPU a large batch is taken in parts that the cache holds (`jaxvae.loops.vmap_in_cache`), on an accelerator as a
+    whole: draws a second do not fall with the batch, and the numbers are the same.
 
     Args:
         bound: (model, key, params, x, *, num_samples) -> [].
+        draws_at_once: how many draws of an example the bound holds at once, the `chunk` of
+            `jaxvae.evaluation.log_likelihood` for instance; None for all of them.
 
     Returns:
         (model, key, params, xs, *, num_samples) -> [B]: one key for each example, split from `key`.
@@ -303,9 +310,13 @@ def batched(bound: Callable[..., Array]) -> Callable[..., Array]:
     @partial(jax.jit, static_argnames=("model", "num_samples"))
     def bound_of_batch(model: VAE, key: Key, params: Params, xs: Event, *, num_samples: int = 1) -> Array:
         """The bound of every example of xs [B, *event], or of a tree: [B], in nats, a key for each split from `key`."""
-        of_example = partial(bound, model, num_samples=num_samples)
         keys = jax.random.split(key, len(jax.tree.leaves(xs)[0]))
-        return jax.vmap(of_example, (0, None, 0))(keys, params, xs)
+
+        def of_example(pair: tuple[Key, Event]) -> Array:
+            return bound(model, pair[0], params, pair[1], num_samples=num_samples)
+
+        numbers = sum(math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(xs))
+        return vmap_in_cache(of_example, (keys, xs), size=numbers * min(num_samples, draws_at_once or num_samples))
 
     return bound_of_batch
 

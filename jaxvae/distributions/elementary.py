@@ -21,13 +21,42 @@ LOG_2 = 0.6931471805599453
 LOG_2PI = 1.8378770664093453
 
 
+# ln(1 + e) / e for e in [0, 1] by powers of e, a weighted least-squares fit at 400 Chebyshev points: within 6e-9
+LOG1P_BY_POWERS = (
+    0.9999999945,
+    -0.499998909,
+    0.3332966549,
+    -0.2495116719,
+    0.1966101787,
+    -0.1526327365,
+    0.1053295061,
+    -0.0562695258,
+    0.01948768608,
+    -0.003163999356,
+)
+
+
 @jax.custom_jvp
 def softplus(logits: Array) -> Array:
     """ln(1 + exp l), [*shape], faster on a CPU than `jax.nn.softplus` and as exact; its derivative is σ(l)."""
     return jnp.maximum(logits, 0) + jnp.log1p(jnp.exp(-jnp.abs(logits)))
 
 
-softplus.defjvps(lambda tangent, _, logits: tangent * sigmoid(logits))
+@softplus.defjvp
+def _softplus_and_slope(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """In training the value has no logarithm: XLA then does a step in less time, and a bound alone in more."""
+    (logits,), (tangent,) = primals, tangents
+    small = jnp.exp(-jnp.abs(logits))  # e
+    log1p = _log1p(small) if small.dtype == jnp.float32 else jnp.log1p(small)
+    return jnp.maximum(logits, 0) + log1p, tangent * sigmoid(logits)
+
+
+def _log1p(small: Array) -> Array:
+    """ln(1 + e) for 0 ≤ e ≤ 1 in single precision."""
+    ratio = jnp.full_like(small, LOG1P_BY_POWERS[-1])
+    for coefficient in LOG1P_BY_POWERS[-2::-1]:
+        ratio = ratio * small + coefficient
+    return small * ratio
 
 
 @jax.tree_util.register_dataclass

@@ -3,23 +3,18 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxvae.networks.convolution import Padding, convolution
+from jaxvae.networks.products import product
 from jaxvae.types import Array, Key, Shape
 
 Activation = Callable[[Array], Array]
 glorot = nn.initializers.glorot_uniform()
-
-
-def product(left: Array, right: Array, axes: Any, precision: Any = None, **options: Any) -> Array:
-    """`jax.lax.dot_general` that sums in float32 what it multiplies in bfloat16: more exact, and on a CPU faster."""
-    sums = jnp.float32 if left.dtype == jnp.bfloat16 else None
-    return jax.lax.dot_general(left, right, axes, precision, preferred_element_type=sums).astype(left.dtype)
 
 
 Dense = partial(nn.Dense, kernel_init=glorot, dot_general=product)

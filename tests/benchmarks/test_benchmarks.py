@@ -14,7 +14,7 @@ import pytest
 from scipy.special import expit, logsumexp
 from scipy.stats import bernoulli, norm
 
-from benchmarks import handwritten, handwritten_likelihood, limits, rivals, sweep, workloads
+from benchmarks import growth, handwritten, handwritten_likelihood, limits, rivals, sweep, workloads
 from benchmarks.peers import Peer, PeerFailed
 from benchmarks.pictures import binarized_mnist_to_test
 from benchmarks.sweep_plot import draw
@@ -233,6 +233,11 @@ def test_a_peer_that_fails_says_why(tmp_path):
     assert rivals.interpreter_of("jax", tmp_path / "python") == Path(sys.executable)
 
 
+def test_a_slope_is_the_power_that_a_cost_grows_by():
+    assert growth.slope([1, 2, 8], [3.0, 12.0, 192.0]) == pytest.approx(2)
+    assert growth.slope([5, 50], [7.0, 7.0]) == pytest.approx(0)
+
+
 @pytest.mark.slow
 def test_the_sweep_measures_draws_and_leaves_out_what_takes_too_long(capsys, tmp_path):
     with jax.numpy_dtype_promotion("standard"):  # as in the benchmark: optax asks for it
@@ -293,9 +298,13 @@ def test_scaling_over_devices_that_share_a_cpu_says_so(tmp_path):
         ["benchmarks.trade_offs", "--quick"],
         ["benchmarks.profile", "--images", "1280", "--repeats", "2"],
         ["benchmarks.gradients", "--quick"],
+        ["benchmarks.growth", "--quick"],
     ],
 )
 def test_the_other_benchmarks_run(command):
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert any(word in done.stdout for word in ("times as fast", "the bare matrix products", "doubly reparameterised"))
+    assert any(
+        word in done.stdout
+        for word in ("times as fast", "the bare matrix products", "doubly reparameterised", "slope of")
+    )

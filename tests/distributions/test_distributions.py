@@ -18,6 +18,7 @@ from jaxvae.distributions import (
     Normal,
     kl,
     normal_with_scale,
+    softplus,
 )
 
 MEAN = np.array([[0.3, -1.2], [2.0, 0.0], [-0.7, 5.0]])
@@ -397,3 +398,21 @@ def test_a_frozen_distribution_passes_gradients_to_the_value_only():
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(jax.grad(lambda q: Frozen(q).sample(key)[0])(q)))
     assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(jax.grad(lambda q: Frozen(q).expectation()[0])(q)))
     np.testing.assert_array_equal(Frozen(q).sample(key), q.sample(key))
+
+
+def with_its_slope(logits):
+    """The value that training sees."""
+    return jax.jvp(softplus, (logits,), (jnp.ones_like(logits),))[0]
+
+
+@pytest.mark.parametrize("of", [softplus, with_its_slope])
+def test_softplus_is_exact_to_the_last_digits_and_beyond_every_logit(of, float64):
+    logits = np.concatenate([np.linspace(-30, 30, 60_001), np.linspace(-87, 87, 201), [-1e4, 1e4]])
+    np.testing.assert_allclose(of(jnp.asarray(logits)), np.logaddexp(0, logits), rtol=1e-14)
+    single = logits.astype(np.float32)
+    found = np.asarray(jax.jit(of)(jnp.asarray(single)))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.logaddexp(0, single.astype(float)), rtol=3e-7)
+    assert of(jnp.float32(np.inf)) == np.inf
+    assert of(jnp.float32(-np.inf)) == 0
+    assert np.isnan(of(jnp.float32(np.nan)))
