@@ -22,6 +22,7 @@ from jaxvae.distributions import (
     CorrelatedNormal,
     Frozen,
     FullNormal,
+    Implicit,
     Laplace,
     MaskedNormal,
     Mixture,
@@ -130,7 +131,18 @@ DENSITIES = {
     "Perceptual": lambda: Perceptual(of(Normal, WHOLE), lambda x: x, 1.0),
 }
 # of what is no array, or of no density; their parts are in the table
-OF_PARTS = {Chain, Checked, ClassAndCode, Columns, Conditioned, ConditionalPrior, DrawnPosterior, Steps, TopDown}
+OF_PARTS = {
+    Chain,
+    Checked,
+    ClassAndCode,
+    Columns,
+    Conditioned,
+    ConditionalPrior,
+    DrawnPosterior,
+    Implicit,
+    Steps,
+    TopDown,
+}
 
 
 def others(shape):
