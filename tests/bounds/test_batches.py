@@ -34,7 +34,10 @@ def while_loops(bound, draws_at_once, platform):
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-@pytest.mark.parametrize("examples", [1, 2, 5])  # of a part; 23 is a multiple of none
+# of a part; 23 is a multiple of none
+@pytest.mark.parametrize(
+    "examples", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow), 5]
+)
 def test_parts_have_the_numbers_of_the_whole(name, examples, float64, monkeypatch):
     params, xs = jax.tree.map(lambda leaf: leaf.astype(float), (PARAMS, XS))
     bound, draws_at_once, held = BOUNDS[name]

@@ -52,6 +52,7 @@ def trained(systems, folder):
     return {row["system"]: row for row in found["rows"]}
 
 
+@pytest.mark.slow
 def test_a_system_is_trained_measured_and_reported(tmp_path):
     row = trained(("AVB, adaptive contrast",), tmp_path / "adversarial")["AVB, adaptive contrast"]
     assert 0 <= row["told_apart"] <= 1

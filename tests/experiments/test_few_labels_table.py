@@ -58,6 +58,7 @@ def test_m1_is_trained_on_with_m2_and_its_accuracy_is_in_the_table(tmp_path):
     assert np.isfinite(jaxvae.elbo(model, jax.random.key(0), params, (image, np.int32(-1))))
 
 
+@pytest.mark.slow
 def test_m1_that_is_held_to_the_end_stays_as_it_was(tmp_path):
     place = options(tmp_path / "held", epochs=2)
     assert main(replace(place, second=replace(place.second, held=2))) is None

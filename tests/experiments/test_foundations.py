@@ -401,6 +401,7 @@ class TestLinearModels:
         assert models["factor analysis"]["train"] > ppca["train"]
         assert len(numbers["learning_curve"]) == 200
 
+    @pytest.mark.slow
     def test_factor_analysis_is_at_a_maximum(self, xs):
         """There the diagonal of W Wᵀ + Ψ is that of the data's covariance."""
         xs = xs[:, 18:30]

@@ -32,6 +32,7 @@ def test_every_model_of_the_release_has_a_configuration_that_can_be(name):
     assert name in release.Options.__annotations__["only"].__args__[0].__args__
 
 
+@pytest.mark.slow
 def test_the_files_hold_the_models_that_were_trained(tmp_path, monkeypatch, capsys):
     tiny = plain.Config(
         model=plain.Model(networks.Small(width=8), latent=2), evaluation=Evaluation(num_samples=3, examples=20)

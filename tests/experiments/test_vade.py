@@ -37,7 +37,8 @@ def optax_promotes():
         yield
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_the_seeds_are_trained_measured_and_reported_and_the_highest_bound_is_chosen(count, tmp_path):
     options = replace(SMALL, folder=tmp_path / "vade", num_seeds=count)
     assert vade.main(options) is None

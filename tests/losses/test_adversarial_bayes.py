@@ -250,6 +250,7 @@ def test_the_part_by_the_discriminator_and_the_closed_part_add_up_to_the_diverge
         assert np.abs(slope[field]).max() > 0.05
 
 
+@pytest.mark.slow
 def test_under_another_prior_the_rest_is_that_of_the_draw():
     """Only of a prior that is a Normal is the part that no discriminator tells closed."""
     prior = NormalMixture(logits=jnp.zeros(1), mean=jnp.full((1, 1), 0.5), log_scale=jnp.zeros((1, 1)))

@@ -62,7 +62,13 @@ def raw_idx(path, header):
     return np.frombuffer(gzip.open(path).read()[header:], np.uint8)
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in ("mnist", "fashion_mnist")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("mnist", marks=needs("mnist")),
+        pytest.param("fashion_mnist", marks=[needs("fashion_mnist"), pytest.mark.slow]),
+    ],
+)
 def test_every_image_and_label_is_the_original_one(name, folder):
     before = {path: path.stat() for path in (SOURCE / name).iterdir()}
     data = load(name, split="60k/10k", source=SOURCE, folder=folder)
@@ -114,6 +120,7 @@ def test_binarized_mnist_written_as_text_is_larochelles_file(folder):
 
 
 @needs("omniglot")
+@pytest.mark.slow
 def test_omniglot_is_its_drawings_averaged_over_areas(folder):
     data = load("omniglot", source=SOURCE, folder=folder)
     whole = load("omniglot", split="19280/13180", source=SOURCE, folder=folder)
